@@ -1,0 +1,57 @@
+"""The command line: one table from verb to the module that has its arguments and its action."""
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from scalelab import __version__
+from scalelab.errors import UserError
+
+VERBS = {
+    "plan": ("scalelab.plan.command", "show or write the runs of a study"),
+    "corpus": ("scalelab.corpus.command", "prepare text: clean, split, tokenize"),
+    "train": ("scalelab.training.command", "train one run"),
+    "evaluate": ("scalelab.evaluation.command", "score one run on held-out text"),
+    "collect": ("scalelab.evaluation.collect", "gather a study's runs into runs.csv"),
+    "track": ("scalelab.tracking.command", "mirror a study's runs to W&B"),
+    "fit": ("scalelab.laws.command", "fit a scaling law to a table of runs"),
+    "figures": ("scalelab.figures.command", "draw the figures"),
+    "tables": ("scalelab.report.command_tables", "write the tables"),
+    "report": ("scalelab.report.command", "write the report"),
+}
+"""Each module has `add_arguments(parser)` and `run(args) -> int`; only the chosen one is loaded."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns the exit code: 0, or 2 for bad input (one sentence on stderr)."""
+    words = list(sys.argv[1:] if words is None else words)
+    parser = argparse.ArgumentParser(
+        prog="scalelab", description="Scaling laws as a measurement, from text to paper figure."
+    )
+    parser.add_argument("--version", action="version", version=f"scalelab {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, (module, summary) in VERBS.items():
+        # The parser of a verb is filled only when it is called for, so that the start stays quick.
+        verb = verbs.add_parser(name, help=summary, description=summary)
+        if words and words[0] == name:
+            importlib.import_module(module).add_arguments(verb)
+    args = parser.parse_args(words)
+    module = VERBS[args.verb][0]
+    try:
+        return int(importlib.import_module(module).run(args))
+    except UserError as error:
+        print(f"scalelab {args.verb}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has gone; there is no one left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        log = getattr(args, "log", None)
+        if log:
+            with open(log, "a", encoding="utf-8") as out:
+                out.write(traceback.format_exc())
+        raise

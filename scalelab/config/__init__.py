@@ -1,0 +1,6 @@
+"""Study files: YAML -> frozen dataclasses. An unknown key is an error that names the near one."""
+
+from scalelab.config.reading import load, parse, resolved, with_values
+from scalelab.config.schema import CorpusConfig, PowerRule, Study
+
+__all__ = ["CorpusConfig", "PowerRule", "Study", "load", "parse", "resolved", "with_values"]

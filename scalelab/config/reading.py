@@ -1,0 +1,171 @@
+"""Study files: YAML -> the dataclasses of `schema`. Whatever is wrong becomes one sentence."""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from scalelab.config.schema import Study
+from scalelab.errors import UserError
+
+
+def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
+    """Read a study file.
+
+    Numbers follow YAML 1.2, so 1e-3 is a number. `overrides` maps dotted keys, or sections with
+    their keys, to values that replace those of the file. Raises `UserError` naming the file, line
+    and key for anything that is wrong.
+    """
+    return parse(read_yaml(path), overrides, source=str(path))
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The mapping in a YAML 1.2 file, with line numbers (ruamel.yaml's `.lc`)."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such study file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    try:
+        data = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
+    except (YAMLError, ValueError) as error:
+        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a mapping of keys, found {type(data).__name__}")
+    return data
+
+
+def parse(
+    data: Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    source: str = "study",
+) -> Study:
+    """Validate a mapping (as `load`, for one that is already read)."""
+    merged = _merge(data, _nested(overrides or {}))
+    try:
+        study = TypeAdapter(Study).validate_python(merged)
+    except ValidationError as error:
+        raise UserError(_sentence(error, data, source)) from None
+    _check(study, source)
+    return study
+
+
+def resolved(study: Study) -> dict[str, Any]:
+    """The study as plain data, every default written out."""
+    return asdict(study)
+
+
+def with_values(section: Any, values: Mapping[str, Any], where: str) -> Any:
+    """A copy of a config section with some fields replaced and validated anew."""
+    try:
+        return TypeAdapter(type(section)).validate_python({**asdict(section), **values})
+    except ValidationError as error:
+        raise UserError(_sentence(error, {}, where)) from None
+
+
+def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in overrides.items():
+        *path, last = key.split(".")
+        inner = out
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[last] = _nested(value) if isinstance(value, Mapping) and key != "axes" else value
+    return out
+
+
+def _merge(base: Any, over: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in over.items():
+        inner = out.get(key)
+        replaces = key == "axes" or not (isinstance(value, Mapping) and isinstance(inner, Mapping))
+        out[key] = value if replaces else _merge(inner, value)
+    return out
+
+
+def _check(study: Study, source: str) -> None:
+    training = study.training
+    swept = {key.split(".")[-1] for key in study.axes}
+    given = [
+        name
+        for name in ("tokens", "tokens_per_param")
+        if getattr(training, name) is not None or name in swept
+    ]
+    if len(given) != 1:
+        found = " and ".join(given) if given else "neither"
+        raise UserError(
+            f"{source}: training: expected exactly one of tokens and tokens_per_param, "
+            f"found {found}"
+        )
+    if training.schedule.warmup + training.schedule.cooldown > 1:
+        raise UserError(
+            f"{source}: training.schedule: warmup {training.schedule.warmup:g} and cooldown "
+            f"{training.schedule.cooldown:g} are shares of one run and must not exceed 1 together"
+        )
+
+
+def _sentence(error: ValidationError, data: Any, source: str) -> str:
+    """The first thing wrong, as one sentence: file, line, key, found, expected."""
+    first = min(error.errors(), key=lambda item: item["type"] != "unexpected_keyword_argument")
+    # Names of union members (PowerRule, constrained numbers) are pydantic's, not keys of the file.
+    path = [part for part in first["loc"] if not _is_union_label(part)]
+    key = ".".join(str(part) for part in path) or "the study"
+    line = _line(data, path)
+    where = f"{source}, line {line}" if line else source
+    if first["type"] == "unexpected_keyword_argument":
+        near = difflib.get_close_matches(str(path[-1]), _known_keys(path[:-1]), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{where}: unknown key {key!r}{hint}"
+    if first["type"] == "missing":
+        return f"{where}: key {key!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{where}: {key}: found {first['input']!r}, {message}"
+
+
+def _is_union_label(part: Any) -> bool:
+    return isinstance(part, str) and (
+        part in ("PowerRule", "int", "float", "none")
+        or part.startswith(("function-", "constrained-"))
+    )
+
+
+def _known_keys(path: list[Any]) -> list[str]:
+    """Field names of the section that a path of keys leads to."""
+    kind: Any = Study
+    for part in path:
+        if isinstance(part, int):
+            continue
+        hint = {item.name: item.type for item in dataclasses.fields(kind)}.get(str(part))
+        options = [hint, *typing.get_args(hint)]
+        kind = next((item for item in options if dataclasses.is_dataclass(item)), None)
+        if kind is None:
+            return []
+    return [item.name for item in dataclasses.fields(kind)]
+
+
+def _line(data: Any, path: list[Any]) -> int | None:
+    """Line (from 1) of the deepest part of a path that stands in the file."""
+    found = None
+    for part in path:
+        marks = getattr(data, "lc", None)
+        try:
+            if marks is not None:
+                found = (marks.item(part) if isinstance(part, int) else marks.key(part))[0] + 1
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            break
+    return found

@@ -1,0 +1,218 @@
+"""What a study file may hold: one frozen dataclass a section, a docstring under each field."""
+
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from scalelab.config.values import (
+    Count,
+    Name,
+    NonNegative,
+    Number,
+    Positive,
+    Rate,
+    Share,
+    to_count,
+)
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CorpusConfig:
+    """Where the text comes from, how it is cleaned and split, and the tokenizer."""
+
+    source: str = "python"
+    """Name of a source: python, docstrings or files."""
+    packages: tuple[str, ...] = ("stdlib", "runtime")
+    """For python and docstrings: distribution names; `stdlib`, and `runtime` for everything
+    that scalelab itself needs to run."""
+    paths: tuple[str, ...] = ()
+    """For files: paths or globs of .txt, .md, .py or .jsonl, relative to the working folder."""
+    text_field: str = "text"
+    """For .jsonl files: the field that holds the text."""
+    max_bytes: Positive | None = None
+    """Keep at most this many bytes of cleaned text (whole documents, in order of their hash)."""
+    min_document_bytes: Count = 200
+    """Documents shorter than this many bytes are dropped and counted."""
+    near_duplicate_threshold: Share | None = 0.7
+    """Jaccard similarity of word 5-grams above which two documents are near duplicates (MinHash);
+    null turns the step off."""
+    overlap_tokens: Count = 32
+    """Held-out text that stands verbatim in training over this many tokens is removed from the
+    held-out sets; 0 turns the step off."""
+    test_tokens: Positive = 524_288
+    """Tokens of the test split, the one that is reported."""
+    tuning_tokens: Positive = 262_144
+    """Tokens of the tuning split, for sweeps and for curves during training."""
+    tokenizer: Literal["bpe", "bytes"] = "bpe"
+    """Byte-level BPE trained on the training split alone, or raw bytes."""
+    vocab_size: Annotated[int, BeforeValidator(to_count), Field(ge=257, le=65536)] = 512
+    """Size of the BPE vocabulary, the document separator included. bytes always has 257."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PowerRule:
+    """A hyper-parameter that follows size: value * (x / at) ** exponent."""
+
+    value: Rate
+    """Its value at x = `at`."""
+    at: Rate
+    """The reference size."""
+    exponent: Number
+    """The power of x."""
+    of: Literal["N", "D"] = "N"
+    """What x is: N, non-embedding parameters, or D, training tokens."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ModelConfig:
+    """The model family and the shape that the sizes of a ladder share."""
+
+    family: str = "gpt2"
+    """Name of a registered family."""
+    depth: Positive = 3
+    """Transformer blocks."""
+    heads: Positive = 2
+    """Attention heads; the width must be divisible by it."""
+    width: Positive | None = None
+    """Model width, for studies without a ladder or with `model.width` as an axis."""
+    context: Positive = 128
+    """Tokens in a training sequence."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LadderConfig:
+    """The sizes of the study: explicit widths, or target sizes from which widths are chosen."""
+
+    widths: tuple[Positive, ...] = ()
+    """Model widths, one a rung."""
+    sizes: tuple[Positive, ...] = ()
+    """Target N (non-embedding parameters); the nearest width that divides is taken."""
+    width_multiple: Positive = 8
+    """Widths chosen from `sizes` are multiples of this."""
+    seeds: Positive = 1
+    """Runs of each size that differ in their seed only."""
+    smallest: Count = 0
+    """How many of the smallest sizes get `smallest_seeds` runs instead."""
+    smallest_seeds: Positive = 2
+    """Seeds for those sizes."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ScheduleConfig:
+    """The learning rate over a run, as shares of its steps."""
+
+    kind: Literal["wsd", "cosine", "constant"] = "wsd"
+    """warmup-stable-decay (linear cooldown), cosine, or constant after warm-up."""
+    warmup: Share = 0.02
+    """Share of steps of linear warm-up."""
+    cooldown: Share = 0.3
+    """Share of steps of the final decay (wsd only)."""
+    final: Share = 0.0
+    """Learning rate of the last step over the peak."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainingConfig:
+    """How each run is trained. Exactly one of tokens and tokens_per_param is given."""
+
+    tokens: Positive | None = None
+    """D, training tokens of every run."""
+    tokens_per_param: Rate | None = None
+    """D / N, when D follows the size."""
+    batch_tokens: Positive | PowerRule = 1024
+    """Tokens in an optimiser step, rounded to whole sequences; a number or a power rule."""
+    lr: Rate | PowerRule = 3e-3
+    """Peak learning rate; a number or a power rule."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    weight_decay: NonNegative = 0.1
+    """Decoupled weight decay of the matrices (not of biases, norms and embeddings)."""
+    beta1: Share = 0.9
+    """AdamW's first decay rate."""
+    beta2: Share = 0.99
+    """AdamW's second decay rate."""
+    clip: Rate = 1.0
+    """Largest norm of the gradient."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Compute precision; master weights stay in fp32. auto takes bf16 where it is measured to be
+    at least 1.5 times faster."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EvaluationConfig:
+    """How the held-out loss is measured."""
+
+    split: Literal["test", "tuning"] = "test"
+    """test is reported; tuning is for sweeps."""
+    context: Positive | None = None
+    """Window in tokens; the training context by default."""
+    stride: Positive | None = None
+    """Step between windows; half the window by default. Each token is scored exactly once."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FitConfig:
+    """One law to fit."""
+
+    law: str = "power_offset"
+    """Name of a registered law."""
+    x: Literal["N", "N_total", "D", "C"] = "N"
+    """What the loss is a function of."""
+    y: Literal["loss_nats", "bits_per_byte"] = "loss_nats"
+    """What is fitted."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FiguresConfig:
+    """How figures are drawn; changing it redraws and does nothing else."""
+
+    width: Literal["single", "double"] = "single"
+    """One or two columns of a paper."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ComputeConfig:
+    """How runs are placed on the machine."""
+
+    large_from: Positive | None = 200_000
+    """Runs of at least this N get all cores (`large_threads`); smaller ones run side by side on
+    one thread each; null gives one thread to every run."""
+    large_threads: Positive = 2
+    """Threads of a large run. Part of a run's identity, since sums are ordered by thread."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrackingConfig:
+    """Experiment tracking. WANDB_MODE in the environment has the last word."""
+
+    wandb: Literal["offline", "online", "disabled"] = "offline"
+    """Mode of Weights & Biases."""
+    project: str = "scalelab"
+    """W&B project."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Study:
+    """A whole study file."""
+
+    study: Name
+    """Name of the study and of its folder under results/."""
+    description: str = ""
+    """One sentence for the report."""
+    seed: Count = 1234
+    """The one seed; every consumer of randomness derives its own stream from it."""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    ladder: LadderConfig = field(default_factory=LadderConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    axes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Keys of `model` and `training` to cross, e.g. {training.lr: [1e-3, 2e-3]}."""
+    fits: tuple[FitConfig, ...] = (FitConfig(), FitConfig(x="N_total"))
+    """Laws to fit; the first one leads the report. Empty for sweeps."""
+    figures: FiguresConfig = field(default_factory=FiguresConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -1,0 +1,42 @@
+"""Numbers as people write them in study files, and their limits."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
+
+
+def to_count(value: Any) -> Any:
+    """Whole numbers as people write them: 4000000, 4e6, "4e6", "4M"."""
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number")
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([kMGBT]?)\s*", value)
+        if not match:
+            raise ValueError("expected a whole number such as 4000000, 4e6 or 4M")
+        try:
+            value = float(match[1]) * UNITS.get(match[2], 1)
+        except ValueError:
+            raise ValueError("expected a whole number such as 4000000, 4e6 or 4M") from None
+    if isinstance(value, float):
+        if value != value or abs(value) == float("inf") or value != round(value):
+            raise ValueError("expected a whole number")
+        return round(value)
+    return value
+
+
+def to_number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(to_count)]
+Positive = Annotated[int, BeforeValidator(to_count), Field(gt=0)]
+Number = Annotated[float, BeforeValidator(to_number), Field(allow_inf_nan=False)]
+Rate = Annotated[float, BeforeValidator(to_number), Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, BeforeValidator(to_number), Field(ge=0, le=1, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
+NonNegative = Annotated[float, BeforeValidator(to_number), Field(ge=0, allow_inf_nan=False)]

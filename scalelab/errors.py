@@ -1,0 +1,8 @@
+"""The one exception that is shown to people as a sentence instead of a traceback."""
+
+
+class UserError(Exception):
+    """Bad input. The message is one sentence: where, what was found, what was expected.
+
+    The command line prints it and exits with code 2.
+    """

@@ -1,0 +1,1 @@
+"""Evaluation: what a trained model is worth on text that it has not seen."""

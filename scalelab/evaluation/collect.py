@@ -1,0 +1,101 @@
+"""The verb `collect`: exactly the runs of a plan, one row each, in runs.csv."""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scalelab.errors import UserError
+from scalelab.files import atomic_folder, atomic_path, read_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `scalelab collect`."""
+    parser.add_argument("--plan", required=True, type=Path, metavar="JSON")
+    parser.add_argument("--runs-root", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--out", required=True, type=Path, metavar="CSV")
+    parser.add_argument(
+        "--checkpoints", type=Path, metavar="DIR", help="folder that gets a link to each checkpoint"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Collect, and link the checkpoints by label."""
+    plan = read_json(args.plan)
+    table = collect(plan, args.runs_root)
+    if args.checkpoints:
+        link_checkpoints(table, args.runs_root, args.checkpoints)
+    with atomic_path(args.out) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    bad = table[table["status"] != "ok"]
+    print(f"collect: {len(table)} runs, {len(bad)} of them not ok")
+    return 0
+
+
+def collect(plan: dict[str, Any], runs_root: Path) -> pd.DataFrame:
+    """Rows of runs.csv in the order of N, then seed. Columns: see results/README.md.
+
+    Raises `UserError` when a file of a run is missing or belongs to another run.
+    """
+    rows = [_row(plan, item, runs_root) for item in plan["runs"]]
+    table = pd.DataFrame(rows).sort_values(["N", "D", "label"], ignore_index=True)
+    return table
+
+
+def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[str, Any]:
+    folder = runs_root / item["id"]
+    run = read_json(folder / "run.json")
+    score = read_json(folder / "eval" / f"{plan['evaluation_id']}.json")
+    for path, found in ((folder / "run.json", run["id"]), (folder / "eval", score["run"])):
+        if found != item["id"]:
+            raise UserError(f"{path}: found run {found}, expected {item['id']}")
+    shape, recipe, counts = run["spec"]["model"], run["spec"]["training"], run["counts"]
+    return {
+        "id": item["id"],
+        "label": item["label"],
+        **{key: shape[key] for key in ("family", "depth", "width", "heads", "context", "vocab")},
+        "N": counts["N"],
+        "N_total": counts["N_total"],
+        "N_embedding": counts["N_embedding"],
+        "D": run["D"],
+        "C": run["C"],
+        "C_6ND": run["C_6ND"],
+        "tokens_per_param": run["D"] / counts["N"],
+        "lr": recipe["lr"],
+        "batch_tokens": recipe["batch_tokens"],
+        "steps": run["steps"],
+        "schedule": recipe["schedule"]["kind"],
+        "seed": run["spec"]["seed"],
+        "loss_nats": score["loss_nats"],
+        "loss_nats_se": score["loss_nats_se"],
+        "perplexity": score["perplexity"],
+        "bits_per_byte": score["bits_per_byte"],
+        "train_loss_nats": run["train_loss_nats"],
+        "tokens_per_second": run["tokens_per_second"],
+        "seconds": run["seconds"],
+        "peak_memory_bytes": run["peak_memory_bytes"],
+        "checkpoint_bytes": run["checkpoint_bytes"],
+        "threads": run["threads"],
+        "precision": run["precision"],
+        "status": run["status"],
+        "reason": run["reason"],
+        "corpus": run["spec"]["corpus"],
+        "eval_split": score["settings"]["split"],
+        "eval_context": score["settings"]["context"],
+        "eval_stride": score["settings"]["stride"],
+        "checkpoint": f"../runs/{item['id']}/checkpoint",
+    }
+
+
+def link_checkpoints(table: pd.DataFrame, runs_root: Path, out: Path) -> None:
+    """A folder of relative links label -> checkpoint; copies where links are not to be had."""
+    with atomic_folder(out) as temporary:
+        for identity, label in zip(table["id"], table["label"], strict=True):
+            source = runs_root / identity / "checkpoint"
+            try:
+                (temporary / label).symlink_to(os.path.relpath(source, out))
+            except OSError:
+                shutil.copytree(source, temporary / label)

@@ -1,0 +1,1 @@
+"""One file a model family: its module and its export to transformers."""

@@ -1,0 +1,90 @@
+"""Registry of trainable families: discovered from `families/`, one file each."""
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from scalelab.errors import UserError
+from scalelab.models import families
+from scalelab.plan.families import Shape
+
+
+@dataclass(frozen=True)
+class Family:
+    """The torch side of a family (its counts are in `scalelab.plan.families`)."""
+
+    build: Callable[[Shape], nn.Module]
+    """Module on the CPU in fp32. Its forward takes inputs and targets, int64 (B, T), and returns
+    the summed loss in nats as a scalar; `losses(inputs, targets)` returns them by token, (B, T)."""
+    initialise: Callable[[nn.Module, torch.Generator], None]
+    """Draw the weights."""
+    config: Callable[[Shape], dict[str, Any]]
+    """The transformers configuration (config.json)."""
+    state: Callable[[nn.Module], dict[str, torch.Tensor]]
+    """Weights under the names of the transformers class."""
+
+
+FAMILIES: dict[str, Family] = {}
+
+
+def register(name: str, family: Family) -> None:
+    """Enter a family."""
+    FAMILIES[name] = family
+
+
+@functools.cache
+def _discover() -> None:
+    for module in pkgutil.iter_modules(families.__path__):
+        importlib.import_module(f"{families.__name__}.{module.name}")
+
+
+def names() -> list[str]:
+    """Names of all families."""
+    _discover()
+    return sorted(FAMILIES)
+
+
+def get(name: str) -> Family:
+    """A family by name. Raises `UserError` for an unknown one."""
+    if name not in names():
+        raise UserError(f"model.family: found {name!r}, expected one of {names()}")
+    return FAMILIES[name]
+
+
+def build(shape: Shape, seed: int) -> nn.Module:
+    """A freshly initialised model; equal seeds give equal weights."""
+    family = get(shape.family)
+    model = family.build(shape)
+    family.initialise(model, torch.Generator().manual_seed(seed))
+    return model
+
+
+def export(model: nn.Module, shape: Shape) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Configuration and weights that `AutoModelForCausalLM.from_pretrained` opens."""
+    family = get(shape.family)
+    weights = {
+        name: tensor.detach().to("cpu", torch.float32).contiguous().clone()
+        for name, tensor in family.state(model).items()
+    }
+    return family.config(shape), weights
+
+
+def load_weights(model: nn.Module, shape: Shape, weights: dict[str, torch.Tensor]) -> None:
+    """Fill a model from what `export` gave (the names of its transformers class).
+
+    Raises `UserError` when a weight is missing or has another shape.
+    """
+    with torch.no_grad():
+        for name, view in get(shape.family).state(model).items():
+            found = weights.get(name)
+            if found is None or found.shape != view.shape:
+                what = "missing" if found is None else f"of shape {tuple(found.shape)}"
+                raise UserError(f"weight {name}: {what}, expected shape {tuple(view.shape)}")
+            # The tensors of `state` are views of the parameters, transposed ones included.
+            view.copy_(found)

@@ -1,0 +1,177 @@
+"""What determines the text of a corpus: package versions or file digests. Cheap, no numpy."""
+
+import glob
+import importlib.metadata
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+from packaging.markers import default_environment
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from scalelab.config import CorpusConfig
+from scalelab.errors import UserError
+from scalelab.files import file_sha256
+
+FALLBACK = ("torch", "transformers", "datasets", "snakemake", "pandas", "wandb", "scipy")
+"""Roots of `runtime` where scalelab runs from a source folder and is not installed."""
+
+SUFFIXES = (".txt", ".md", ".py", ".jsonl")
+"""Suffixes that the files source reads; each may be followed by `.gz`."""
+
+
+def fingerprint(config: CorpusConfig) -> dict:
+    """What the text of a corpus depends on, without reading the text of packages.
+
+    For the sources python and docstrings: `{"python": version, "packages": {name: version}}`, the
+    standard library under the name `stdlib`. For files: `{"files": [{"name", "bytes", "sha256"}]}`
+    sorted by name. Two equal fingerprints and two equal configurations give equal corpora.
+
+    Raises:
+        UserError: a package is not installed; a path is missing, unreadable, empty or of a suffix
+            that is not read; a glob matches no file.
+    """
+    if config.source == "files":
+        return {"files": [_describe(path) for path in expand(config.paths)]}
+    return {
+        "python": platform.python_version(),
+        "packages": package_versions(config.packages),
+    }
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of the named distributions, sorted by name; `runtime` stands for a closure."""
+    found: dict[str, str] = {}
+    for name in names:
+        if name == "stdlib":
+            found["stdlib"] = platform.python_version()
+        elif name == "runtime":
+            found.update(runtime_closure())
+        else:
+            try:
+                version = importlib.metadata.version(name)
+            except (importlib.metadata.PackageNotFoundError, ValueError):
+                raise UserError(
+                    f"corpus.packages: {name!r} is not installed, expected `stdlib`, `runtime` "
+                    "or the name of an installed distribution"
+                ) from None
+            found[canonicalize_name(name)] = version
+    if not found:
+        raise UserError("corpus.packages: empty, expected at least one name such as `stdlib`")
+    return dict(sorted(found.items()))
+
+
+def runtime_closure(root: str = "scalelab") -> dict[str, str]:
+    """Versions of everything that `root` needs to run, itself and its own extras left out.
+
+    Follows the requirements of the installed distributions with their markers evaluated, so that
+    development tools which happen to be installed do not count. An extra that a requirement asks
+    for (`fsspec[http]`) is followed.
+    """
+    try:
+        importlib.metadata.distribution(root)
+        pending = [(root, "")]
+    except importlib.metadata.PackageNotFoundError:
+        pending = [(name, "") for name in FALLBACK]
+    environment = dict(default_environment())
+    seen: set[tuple[str, str]] = set()
+    found: dict[str, str] = {}
+    while pending:
+        name, extra = pending.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # a requirement of another platform or a removed package: nothing to read
+        version, requires = _headers(distribution)
+        if name != root:
+            found[name] = version
+        for line in requires:
+            try:
+                requirement = Requirement(line)
+            except InvalidRequirement:
+                continue
+            marker = requirement.marker
+            if marker is None:
+                # An unmarked requirement was followed already for the plain name.
+                applies = extra == ""
+            else:
+                applies = marker.evaluate({**environment, "extra": extra})
+            if applies:
+                target = canonicalize_name(requirement.name)
+                pending += [(target, asked) for asked in ("", *sorted(requirement.extras))]
+    found.pop(root, None)
+    return dict(sorted(found.items()))
+
+
+def _headers(distribution: importlib.metadata.Distribution) -> tuple[str, list[str]]:
+    """(version, requirements) of a distribution.
+
+    Reads the lines of METADATA before the first empty one: the standard library parses the whole
+    file as an email for each of the two, ten times slower.
+    """
+    text = distribution.read_text("METADATA")
+    if text is None:  # an older layout
+        return distribution.version, list(distribution.requires or [])
+    version, requires = "", []
+    for line in text.splitlines():
+        if not line:
+            break
+        key, _, value = line.partition(":")
+        if key == "Version":
+            version = value.strip()
+        elif key == "Requires-Dist":
+            requires.append(value.strip())
+    return version, requires
+
+
+def expand(paths: Iterable[str]) -> list[Path]:
+    """Files that the paths and globs stand for, sorted, each once.
+
+    Raises:
+        UserError: nothing is given; a path is missing or a folder; a glob matches no file; a
+            suffix is not read.
+    """
+    found: set[str] = set()
+    for entry in paths:
+        if glob.has_magic(entry) and not Path(entry).exists():
+            matches = [name for name in glob.glob(entry, recursive=True) if Path(name).is_file()]
+            if not matches:
+                raise UserError(f"corpus.paths: {entry!r} matches no file")
+        elif Path(entry).is_dir():
+            raise UserError(
+                f"corpus.paths: {entry!r} is a folder, expected a file or a glob "
+                f"such as {entry.rstrip('/')}/**/*.txt"
+            )
+        elif not Path(entry).is_file():
+            raise UserError(f"corpus.paths: {entry!r}: no such file")
+        else:
+            matches = [entry]
+        found.update(Path(name).as_posix() for name in matches)
+    if not found:
+        raise UserError("corpus.paths: empty, but the source `files` needs at least one path")
+    for name in sorted(found):
+        if not suffix(name):
+            raise UserError(
+                f"{name}: expected a file that ends in {', '.join(SUFFIXES)} (or that and .gz)"
+            )
+    return [Path(name) for name in sorted(found)]
+
+
+def suffix(name: str) -> str | None:
+    """The suffix that says how a file is read, a final `.gz` left out; None if it is not read."""
+    ending = Path(name.lower().removesuffix(".gz")).suffix
+    return ending if ending in SUFFIXES else None
+
+
+def _describe(path: Path) -> dict:
+    try:
+        size = path.stat().st_size
+        if not size:
+            raise UserError(f"{path.as_posix()}: is empty, expected text")
+        return {"name": path.as_posix(), "bytes": size, "sha256": file_sha256(path)}
+    except OSError as error:
+        raise UserError(f"{path.as_posix()}: cannot be read: {error.strerror}") from None

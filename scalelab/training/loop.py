@@ -1,0 +1,241 @@
+"""The training loop: fp32 master weights, one epoch, exact resume, a status instead of a crash."""
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scalelab.files import write_text
+from scalelab.models import build
+from scalelab.plan.families import Counts, Shape, count
+from scalelab.provenance import stream
+from scalelab.training import machine, state
+from scalelab.training.batches import Batches
+from scalelab.training.optimizer import FlatAdamW
+from scalelab.training.progress import Progress, orphaned
+from scalelab.training.schedule import learning_rate
+
+MICRO_TOKENS = 4096
+"""Tokens of one forward pass at most; a larger batch is summed up from several."""
+RECORDS = 150
+"""Lines of metrics in a run, about."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its state is saved."""
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    status: str
+    """ok, diverged or oom."""
+    reason: str | None
+    """A sentence for statuses other than ok."""
+    steps: int
+    """Optimiser steps done."""
+    seconds: float
+    """Time in the loop, over all resumes."""
+    precision: str
+    """fp32 or bf16."""
+    records: list[dict[str, Any]]
+    """Lines of metrics."""
+    checkpoint_bytes: int
+    """Size of the last resume state; 0 when none was needed."""
+    resumed_from: list[int] = field(default_factory=list)
+    """Steps at which the run was taken up again."""
+
+
+class Trainer:
+    """One run: built from its specification, stepped to its end."""
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        tokens: Any,
+        folder: Path,
+        identity: str,
+        report: Callable[[str], None],
+        label: str,
+    ) -> None:
+        self.spec, self.folder, self.identity = spec, folder, identity
+        self.report, self.label = report, label
+        self.recipe = spec["training"]
+        self.steps = int(self.recipe["steps"])
+        self.shape = Shape(**spec["model"])
+        self.counts: Counts = count(self.shape)
+        self.device = machine.device()
+        self.precision = machine.choose_precision(self.recipe["precision"], self.device)
+        self.model = build(self.shape, stream(spec["seed"], "initial weights")).to(self.device)
+        self.model.head_dtype = machine.DTYPES[self.precision]
+        self.optimizer = FlatAdamW(
+            self.model, self.recipe["beta1"], self.recipe["beta2"], self.recipe["weight_decay"]
+        )
+        self.batches = Batches(
+            tokens, self.shape.context, self.recipe["batch_tokens"], spec["seed"]
+        )
+        self.batches.require(self.steps)
+        self.micro = max(1, min(self.batches.sequences, MICRO_TOKENS // self.shape.context))
+        self.done = 0
+        self.seconds = 0.0
+        self.records: list[dict[str, Any]] = []
+        self.resumed_from: list[int] = []
+        self.checkpoint_bytes = 0
+
+    def run(self, checkpoint_seconds: float, stop: Callable[[], bool]) -> Outcome:
+        """Train to the end, or to the first step that is no longer finite.
+
+        Raises:
+            Interrupted: `stop` asked for it, or the workflow that started the run is gone.
+        """
+        self._resume()
+        every = max(1, self.steps // RECORDS)
+        progress = Progress(self.report, self.label, self.steps)
+        started, saved = time.monotonic() - self.seconds, time.monotonic()
+        total, tokens, norm = 0.0, 0, 0.0
+        while self.done < self.steps:
+            lr = learning_rate(self.done, self.steps, self.recipe["lr"], self.recipe["schedule"])
+            try:
+                loss, norm = self._step(lr)
+            except _OutOfMemory as error:
+                return self._end("oom", f"step {self.done + 1}: {error}")
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                what = "loss" if not math.isfinite(loss) else "gradient"
+                return self._end("diverged", f"step {self.done + 1}: the {what} is not finite")
+            self.done += 1
+            total += loss
+            tokens += self.recipe["batch_tokens"]
+            if self.done != 1 and self.done % every and self.done != self.steps:
+                continue
+            self.seconds = time.monotonic() - started
+            self._record(total / tokens, lr, norm)
+            mean, total, tokens = total / tokens, 0.0, 0
+            if self._worse_than_at_start(mean):
+                first = self.records[0]["loss_nats"]
+                return self._end(
+                    "diverged",
+                    f"step {self.done}: loss {mean:.3f} nats is above the {first:.3f} of step 1",
+                )
+            speed = self.records[-1]["tokens_per_second"]
+            left = (self.steps - self.done) * self.recipe["batch_tokens"] / max(speed, 1e-9)
+            progress.show(self.done, mean, speed, left)
+            leave = stop() or orphaned()
+            if (leave or time.monotonic() - saved > checkpoint_seconds) and self.done < self.steps:
+                self._save()
+                saved = time.monotonic()
+            if leave and self.done < self.steps:
+                raise Interrupted(f"{self.label}: stopped at step {self.done:,}, state saved")
+        return self._end("ok", None)
+
+    def _step(self, lr: float) -> tuple[float, float]:
+        """One optimiser step: summed loss in nats and norm of the mean gradient."""
+        inputs, targets = self.batches.step(self.done)
+        while True:
+            try:
+                total = self._accumulate(inputs, targets)
+                break
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self.optimizer.gradients.zero_()
+                if self.micro == 1:
+                    raise _OutOfMemory(str(error).splitlines()[0]) from None
+                self.micro = max(1, self.micro // 2)
+                self.report(f"{self.label}: out of memory, {self.micro} sequences at once from now")
+        clip = self.recipe["clip"]
+        return total, self.optimizer.step(lr, scale=targets.numel(), clip=clip)
+
+    def _accumulate(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+        total = 0.0
+        autocast: Any = contextlib.nullcontext()
+        if self.precision == "bf16":
+            autocast = torch.autocast(self.device.type, dtype=torch.bfloat16)
+        for start in range(0, len(inputs), self.micro):
+            part = slice(start, start + self.micro)
+            with autocast:
+                loss = self.model(inputs[part].to(self.device), targets[part].to(self.device))
+            loss.backward()
+            total += loss.item()
+        return total
+
+    def _worse_than_at_start(self, mean: float) -> bool:
+        warm = self.done > self.recipe["schedule"]["warmup_steps"]
+        return warm and len(self.records) > 2 and mean > self.records[0]["loss_nats"]
+
+    def _record(self, loss: float, lr: float, norm: float) -> None:
+        tokens = self.done * self.recipe["batch_tokens"]
+        before = self.records[-1] if self.records else {"tokens": 0, "seconds": 0.0}
+        elapsed = max(self.seconds - before["seconds"], 1e-9)
+        self.records.append(
+            {
+                "step": self.done,
+                "tokens": tokens,
+                "flops": tokens * self.counts.training_flops,
+                "loss_nats": loss,
+                "lr": lr,
+                "grad_norm": norm,
+                "tokens_per_second": round((tokens - before["tokens"]) / elapsed, 1),
+                "seconds": round(self.seconds, 3),
+            }
+        )
+
+    def _resume(self) -> None:
+        found, notes = state.load_newest(self.folder, self.identity)
+        for note in notes:
+            self.report(f"{self.label}: {note}")
+        if found is None:
+            return
+        self.optimizer.restore(found["optimizer"])
+        self.done, self.seconds = found["step"], found["seconds"]
+        self.records = json.loads(found["records"])
+        self.precision = found["precision"]
+        self.model.head_dtype = machine.DTYPES[self.precision]
+        self.resumed_from = [*found["resumed_from"], self.done]
+        self.report(f"{self.label}: taken up again at step {self.done:,} of {self.steps:,}")
+
+    def _save(self) -> None:
+        # Only at the end of a record, where no running sum is open.
+        self.checkpoint_bytes = state.save(
+            self.folder,
+            self.done,
+            {
+                "identity": self.identity,
+                "optimizer": self.optimizer.state(),
+                "seconds": self.seconds,
+                "records": json.dumps(self.records),
+                "precision": self.precision,
+                "resumed_from": self.resumed_from,
+            },
+        )
+
+    def _end(self, status: str, reason: str | None) -> Outcome:
+        return Outcome(
+            status,
+            reason,
+            self.done,
+            self.seconds,
+            self.precision,
+            self.records,
+            self.checkpoint_bytes,
+            self.resumed_from,
+        )
+
+
+def write_metrics(path: Path, records: list[dict[str, Any]]) -> None:
+    """Write metrics as one JSON object a line."""
+    write_text(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
+
+
+class _OutOfMemory(Exception):
+    """No memory even for one sequence at a time."""
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

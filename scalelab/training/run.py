@@ -1,0 +1,209 @@
+"""The verb `train`: one specification in; checkpoint, metrics and manifest out."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from scalelab.corpus.shards import Corpus, load
+from scalelab.errors import UserError
+from scalelab.files import atomic_folder, digest, read_json, write_json
+from scalelab.models import export
+from scalelab.plan.families import Shape, count
+from scalelab.provenance import CODE, code_digest, manifest
+from scalelab.training import machine, state
+from scalelab.training.loop import Interrupted, Outcome, Trainer, write_metrics
+
+WAIT_SECONDS = 90
+"""How long a run waits for another process that holds it. An orphan of a killed workflow saves its
+state and leaves within seconds."""
+
+
+def train(
+    spec: dict[str, Any],
+    corpus_folder: Path,
+    folder: Path,
+    threads: int,
+    report: Callable[[str], None],
+    label: str = "",
+    checkpoint_seconds: float = 30,
+) -> dict[str, Any]:
+    """Train one run into `folder` and return what its run.json holds.
+
+    Leaves checkpoint/ (opened by `AutoModelForCausalLM.from_pretrained`), metrics.jsonl and, last,
+    run.json. A run that was stopped is taken up at its last state; one that is complete is left
+    alone; one that diverges or has no memory ends with that status.
+
+    Raises:
+        UserError: the corpus does not fit the specification, or another process holds the run.
+        Interrupted: the process was asked to stop (state saved).
+    """
+    label = label or label_of(spec)
+    corpus = load(corpus_folder)
+    if corpus.vocab_size != spec["model"]["vocab"]:
+        raise UserError(
+            f"{corpus_folder}: the vocabulary has {corpus.vocab_size} tokens, the model expects "
+            f"{spec['model']['vocab']}"
+        )
+    data_hash = corpus.manifest["data_hash"]
+    identity = digest([spec, data_hash, code_digest(*CODE["train"]), threads])
+    with _owner(folder, label, report):
+        complete = _complete(folder, identity)
+        if complete:
+            report(f"{label}: already complete")
+            return complete
+        machine.set_up(threads)
+        states = folder / "state"
+        trainer = Trainer(spec, corpus.tokens["train"], states, identity, report, label)
+        with _signals() as stopped:
+            outcome = trainer.run(checkpoint_seconds, stopped)
+        result = _result(spec, trainer, outcome, threads, identity, data_hash)
+        write_metrics(folder / "metrics.jsonl", outcome.records)
+        result["checkpoint_bytes"] = _write_checkpoint(
+            folder / "checkpoint", trainer, corpus_folder, corpus, result
+        )
+        write_json(folder / "run.json", result)
+        state.remove(states)
+    report(
+        f"{label}: {outcome.status}"
+        + (f" ({outcome.reason})" if outcome.reason else "")
+        + f", {outcome.steps:,} steps in {outcome.seconds:.0f} s, "
+        f"{result['tokens_per_second']:,.0f} tokens/s"
+    )
+    return result
+
+
+def label_of(spec: dict[str, Any]) -> str:
+    """What progress lines call a run: its size and its seed."""
+    size = count(Shape(**spec["model"])).n
+    return f"N={size:,} d={spec['model']['width']} seed {spec['seed']}"
+
+
+def _result(
+    spec: dict[str, Any],
+    trainer: Trainer,
+    outcome: Outcome,
+    threads: int,
+    identity: str,
+    data_hash: str,
+) -> dict[str, Any]:
+    counts = trainer.counts
+    tokens = outcome.steps * spec["training"]["batch_tokens"]
+    tail = outcome.records[-max(1, len(outcome.records) // 20) :]
+    last = sum(record["loss_nats"] for record in tail) / len(tail) if tail else None
+    return {
+        "id": digest(spec),
+        "spec": spec,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "counts": {
+            "N": counts.n,
+            "N_total": counts.n_total,
+            "N_embedding": counts.n_embedding,
+            **asdict(counts),
+        },
+        "D": tokens,
+        "steps": outcome.steps,
+        "C": tokens * counts.training_flops,
+        "C_6ND": 6 * counts.n * tokens,
+        "train_loss_nats": last,
+        "seconds": round(outcome.seconds, 3),
+        "tokens_per_second": round(tokens / outcome.seconds, 1) if outcome.seconds else 0.0,
+        "peak_memory_bytes": machine.peak_memory_bytes(),
+        "state_bytes": outcome.checkpoint_bytes,
+        "threads": threads,
+        "precision": outcome.precision,
+        "device": str(trainer.device),
+        "resumed_from": outcome.resumed_from,
+        "identity": identity,
+        "provenance": manifest(spec, data_hash),
+    }
+
+
+def _complete(folder: Path, identity: str) -> dict[str, Any] | None:
+    try:
+        result = read_json(folder / "run.json")
+    except UserError:
+        return None
+    whole = (folder / "metrics.jsonl").exists() and (
+        folder / "checkpoint" / "model.safetensors"
+    ).exists()
+    return result if whole and result.get("identity") == identity else None
+
+
+def _write_checkpoint(
+    path: Path, trainer: Trainer, corpus_folder: Path, corpus: Corpus, result: dict[str, Any]
+) -> int:
+    """The model in transformers' layout, written without importing transformers (2 s a job)."""
+    from safetensors.torch import save_file
+
+    config, weights = export(trainer.model, trainer.shape)
+    separator = corpus.manifest["tokenizer"]["separator"]
+    with atomic_folder(path) as temporary:
+        save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
+        write_json(temporary / "config.json", config)
+        tokenizer = (Path(corpus_folder) / "tokenizer.json").read_bytes()
+        (temporary / "tokenizer.json").write_bytes(tokenizer)
+        write_json(
+            temporary / "tokenizer_config.json",
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "model_max_length": trainer.shape.context,
+                "bos_token": separator,
+                "eos_token": separator,
+                "clean_up_tokenization_spaces": False,
+            },
+        )
+        write_json(temporary / "scalelab.json", {"run": result["id"], **result["provenance"]})
+        return sum(file.stat().st_size for file in temporary.iterdir())
+
+
+@contextmanager
+def _owner(folder: Path, label: str, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the run's lock. The system frees it when a process dies, however it dies."""
+    lock_file = folder.parent / ".locks" / f"{folder.name}.lock"
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0.1)
+    except Timeout:
+        report(f"{label}: another process holds this run, waiting up to {WAIT_SECONDS} s")
+        try:
+            lock.acquire(timeout=WAIT_SECONDS)
+        except Timeout:
+            raise UserError(
+                f"{folder}: another process trains this run and still holds {lock_file}; "
+                "wait for it or end it, then run the same command again"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM and Ctrl-C into a flag that the loop looks at."""
+    caught: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: caught.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+__all__ = ["Interrupted", "read_metrics", "train"]

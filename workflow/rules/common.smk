@@ -1,0 +1,91 @@
+# Reads the study once and names its files; every number is decided by `scalelab.plan`.
+import os
+import sys
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from scalelab import config as study_file
+from scalelab.errors import UserError
+from scalelab.files import canonical, canonical_json, digest
+from scalelab.plan import build
+from scalelab.plan.command import as_json
+from scalelab.provenance import CODE, code_digest
+from scalelab.training.progress import MANAGER, manager_identity
+
+DEFAULT_STUDY = Path(workflow.basedir) / "config" / "quickstart.yaml"
+PYTHON = sys.executable
+ENVIRONMENT = "../../environment.yml"
+
+# Jobs on this host end themselves when the workflow that started them is gone.
+os.environ[MANAGER] = manager_identity()
+
+
+def read_plan():
+    """The plan of the one study given, or exit code 2 with one sentence."""
+    try:
+        files = list(workflow.config_settings.configfiles) or [DEFAULT_STUDY]
+        if len(files) > 1:
+            raise UserError(f"expected one study file, found {len(files)}")
+        study = study_file.load(files[0], workflow.config_settings.config)
+        return files[0], build(study)
+    except UserError as error:
+        print(f"scalelab: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+
+STUDY_FILE, PLAN = read_plan()
+OVERRIDES = canonical_json(dict(workflow.config_settings.config))
+STUDY = f"results/{PLAN.study.study}"
+CORPUS = f"results/corpora/{PLAN.corpus_id}"
+RUN = "results/runs/{run}"
+RUNS = {run.id: run for run in PLAN.runs}
+EVALUATION = f"eval/{PLAN.evaluation_id}.json"
+FITS = [canonical(vars(fit)) for fit in PLAN.study.fits]
+# The plan without what may differ between two machines or two days, for rerun decisions.
+PLAN_JSON = as_json(PLAN)
+PLAN_DIGEST = digest({key: PLAN_JSON[key] for key in PLAN_JSON if key != "provenance"})
+
+
+wildcard_constraints:
+    run="[0-9a-f]{12}",
+
+
+def spec(wildcards):
+    return canonical_json(RUNS[wildcards.run].spec)
+
+
+def run_threads(wildcards):
+    return RUNS[wildcards.run].spec["threads"]
+
+
+def costliest_first(wildcards):
+    """Rank by FLOPs, so that no large run is left for the end."""
+    return len(RUNS) - list(RUNS).index(wildcards.run)
+
+
+def of_all_runs(name):
+    return expand("results/runs/{run}/" + name, run=RUNS)
+
+
+def hold_folder():
+    """One workflow at a time in a folder. The system frees the lock when the process dies."""
+    global FOLDER_LOCK
+    Path("results").mkdir(exist_ok=True)
+    FOLDER_LOCK = FileLock("results/.workflow.lock")
+    try:
+        FOLDER_LOCK.acquire(timeout=0)
+    except Timeout:
+        print(
+            "scalelab: another snakemake is at work in this folder; wait for it or end it",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(2)
+
+
+def say_where():
+    for line in PLAN.notes:
+        print(f"scalelab: {line}", file=sys.stderr)
+    shown = "report.html" if FITS else "runs.csv"
+    print(f"scalelab: done, see {STUDY}/{shown}", file=sys.stderr)

@@ -1,0 +1,39 @@
+rule evaluate:
+    input:
+        run=f"{RUN}/run.json",
+        checkpoint=f"{RUN}/checkpoint",
+    output:
+        result=f"{RUN}/{EVALUATION}",
+    log:
+        f"{RUN}/logs/evaluate.log",
+    benchmark:
+        f"{RUN}/logs/evaluate.tsv"
+    threads: 1
+    params:
+        settings=canonical_json(PLAN.evaluation),
+        code=code_digest(*CODE["evaluate"]),
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PYTHON:q} -m scalelab evaluate --run results/runs/{wildcards.run} --corpus {CORPUS:q}"
+        " --settings {params.settings:q} --out {output.result:q} --threads {threads}"
+        " --log {log:q}"
+
+
+rule collect:
+    input:
+        plan=f"{STUDY}/plan.json",
+        runs=of_all_runs("run.json"),
+        evaluations=of_all_runs(EVALUATION),
+    output:
+        runs=f"{STUDY}/runs.csv",
+        checkpoints=directory(f"{STUDY}/checkpoints"),
+    log:
+        f"{STUDY}/logs/collect.log",
+    params:
+        code=code_digest("evaluation/collect"),
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PYTHON:q} -m scalelab collect --plan {input.plan:q} --runs-root results/runs"
+        " --out {output.runs:q} --checkpoints {output.checkpoints:q} > {log:q} 2>&1"

@@ -1,0 +1,43 @@
+rule tables:
+    input:
+        runs=f"{STUDY}/runs.csv",
+        laws=f"{STUDY}/laws.json",
+    output:
+        runs_csv=f"{STUDY}/tables/runs.csv",
+        runs_tex=f"{STUDY}/tables/runs.tex",
+        law_csv=f"{STUDY}/tables/law.csv",
+        law_tex=f"{STUDY}/tables/law.tex",
+        numbers=f"{STUDY}/tables/numbers.tex",
+    log:
+        f"{STUDY}/logs/tables.log",
+    params:
+        code=code_digest(*CODE["report"]),
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PYTHON:q} -m scalelab tables --runs {input.runs:q} --laws {input.laws:q}"
+        " --out {STUDY:q}/tables > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+
+
+rule report:
+    input:
+        runs=f"{STUDY}/runs.csv",
+        laws=f"{STUDY}/laws.json",
+        plan=f"{STUDY}/plan.json",
+        manifest=f"{CORPUS}/manifest.json",
+        figures=expand(STUDY + "/figures/{kind}.svg", kind=KINDS),
+        tables=f"{STUDY}/tables/numbers.tex",
+    output:
+        html=report(
+            f"{STUDY}/report.html", caption="../report/report.rst", category="Report"
+        ),
+    log:
+        f"{STUDY}/logs/report.log",
+    params:
+        code=code_digest(*CODE["report"]),
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PYTHON:q} -m scalelab report --runs {input.runs:q} --laws {input.laws:q}"
+        " --figures {STUDY:q}/figures --manifest {input.manifest:q} --plan {input.plan:q}"
+        " --out {output.html:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

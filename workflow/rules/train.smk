@@ -1,0 +1,21 @@
+rule train:
+    input:
+        data_hash=f"{CORPUS}/data_hash",
+    output:
+        run=f"{RUN}/run.json",
+        metrics=f"{RUN}/metrics.jsonl",
+        checkpoint=directory(f"{RUN}/checkpoint"),
+    log:
+        f"{RUN}/logs/train.log",
+    benchmark:
+        f"{RUN}/logs/train.tsv"
+    threads: run_threads
+    priority: costliest_first
+    params:
+        spec=spec,
+        code=code_digest(*CODE["train"]),
+    conda:
+        ENVIRONMENT
+    shell:
+        "{PYTHON:q} -m scalelab train --spec {params.spec:q} --corpus {CORPUS:q}"
+        " --out results/runs/{wildcards.run} --threads {threads} --log {log:q}"
