@@ -150,7 +150,7 @@ class EvaluationConfig:
     context: Positive | None = None
     """Window in tokens; the training context by default."""
     stride: Positive | None = None
-    """Step between windows; half the window by default. Each token is scored exactly once."""
+    """Tokens between windows; the window itself by default (blocks). Each token is scored once."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -64,15 +64,16 @@ def evaluate(
                 f"{shape.context} tokens of the model"
             )
         start = time.monotonic()
+        # The stream starts with a separator, which is given, not predicted.
         losses = token_losses(
             model.to(machine.device()),
-            corpus.tokens[settings["split"]],
+            corpus.tokens[settings["split"]][1:],
             corpus.separator,
             settings["context"],
             settings["stride"],
         )
         score = held_out(
-            losses, documents(corpus, settings["split"]), corpus.bytes(settings["split"])
+            losses, documents(corpus, settings["split"])[1:], corpus.bytes(settings["split"])
         )
         result |= {
             "loss_nats": score.loss_nats,

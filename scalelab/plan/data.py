@@ -74,7 +74,7 @@ def runtime_closure(root: str = "scalelab") -> dict[str, str]:
         pending = [(root, "")]
     except importlib.metadata.PackageNotFoundError:
         pending = [(name, "") for name in FALLBACK]
-    environment = dict(default_environment())
+    environment: dict[str, str] = {k: str(v) for k, v in default_environment().items()}
     seen: set[tuple[str, str]] = set()
     found: dict[str, str] = {}
     while pending:

@@ -70,7 +70,7 @@ def build(study: Study) -> Plan:
     corpus_id = digest(corpus)
     evaluation = {"format": FORMAT, **asdict(study.evaluation)}
     evaluation["context"] = study.evaluation.context or study.model.context
-    evaluation["stride"] = study.evaluation.stride or max(evaluation["context"] // 2, 1)
+    evaluation["stride"] = study.evaluation.stride or evaluation["context"]
     if evaluation["stride"] > evaluation["context"]:
         raise UserError(
             f"evaluation.stride: found {evaluation['stride']}, expected at most the context "
@@ -244,8 +244,8 @@ def _value(setting: Any, n: int, tokens: float) -> float:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        return "-".join(_short(item) for item in value.values())
+    if isinstance(value, dict):  # a power rule is told apart by its value at the reference
+        return _short(value["value"]) if "value" in value else "x"
     text = f"{value:g}" if isinstance(value, (int, float)) else str(value)
     return "".join(letter if letter.isalnum() or letter in ".+" else "_" for letter in text)
 

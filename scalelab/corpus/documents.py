@@ -1,0 +1,48 @@
+"""A document, and counts of what each step of the preparation took out."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Document(NamedTuple):
+    """One text with a name that says where it comes from (`torch/torch/nn/init.py`)."""
+
+    name: str
+    text: str
+
+
+@dataclass
+class Tally:
+    """Documents and bytes by reason, in the order in which the reasons came up."""
+
+    documents: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, reason: str, size: int) -> None:
+        """Count one document of `size` bytes."""
+        self.documents[reason] += 1
+        self.bytes[reason] += size
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """`{reason: {"documents": n, "bytes": n}}`."""
+        return {
+            reason: {"documents": count, "bytes": self.bytes[reason]}
+            for reason, count in self.documents.items()
+        }
+
+
+def utf8_size(text: str) -> int:
+    """Length in bytes of the UTF-8 form."""
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
+
+
+def order_key(text: str, seed: int) -> bytes:
+    """A keyed hash of a text: the place of a document in every order that the corpus uses.
+
+    It depends on the text and the seed alone, so adding, renaming or reordering files leaves the
+    other documents in their places.
+    """
+    key = seed.to_bytes(8, "big")
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=16, key=key).digest()
