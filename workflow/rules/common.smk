@@ -8,8 +8,8 @@ from filelock import FileLock, Timeout
 from scalelab import config as study_file
 from scalelab.errors import UserError
 from scalelab.files import canonical, canonical_json, digest
-from scalelab.plan import build
 from scalelab.plan.command import as_json
+from scalelab.plan.runs import build
 from scalelab.provenance import CODE, code_digest
 from scalelab.training.progress import MANAGER, manager_identity
 
@@ -62,6 +62,10 @@ def run_threads(wildcards):
 def costliest_first(wildcards):
     """Rank by FLOPs, so that no large run is left for the end."""
     return len(RUNS) - list(RUNS).index(wildcards.run)
+
+
+def after_training(wildcards):
+    return costliest_first(wildcards) / (len(RUNS) + 1)
 
 
 def of_all_runs(name):

@@ -9,6 +9,8 @@ rule evaluate:
     benchmark:
         f"{RUN}/logs/evaluate.tsv"
     threads: 1
+    # After all training: a job of one thread between them would keep the large runs from both cores.
+    priority: after_training
     params:
         settings=canonical_json(PLAN.evaluation),
         code=code_digest(*CODE["evaluate"]),

@@ -1,0 +1,51 @@
+"""Figures: a study's tables in, a figure and the CSV of its numbers out. Nothing is fitted here.
+
+matplotlib is imported when something is drawn, not when this package is imported.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from scalelab.figures.registry import kind, kinds
+from scalelab.figures.study import Study, load_study
+
+FORMATS = ("pdf", "svg", "png")
+KINDS = tuple(kinds())
+
+
+def draw(
+    name: str,
+    study_dir: str | Path,
+    out_dir: str | Path,
+    formats: Iterable[str] = FORMATS,
+    width: str | None = None,
+) -> list[Path]:
+    """Draw one kind of figure of the study in `study_dir` (runs.csv, laws.json).
+
+    Curves are read from `runs` beside the study's folder. Writes `<name>.<format>` and `<name>.csv`
+    to `out_dir` and returns their paths. Raises UserError for bad input.
+    """
+    study_dir = Path(study_dir)
+    study = load_study(study_dir / "runs.csv", study_dir / "laws.json")
+    return draw_study(name, study, out_dir, formats, width)
+
+
+def draw_study(
+    name: str,
+    study: Study,
+    out_dir: str | Path,
+    formats: Iterable[str] = FORMATS,
+    width: str | None = None,
+) -> list[Path]:
+    """Like `draw`, for a study that is already loaded. `width` is single or double (column)."""
+    from scalelab.figures import style
+
+    chosen = kind(name)
+    with style.context():
+        drawing = chosen.build(study, width or chosen.width)
+        paths = [style.save(drawing.figure, Path(out_dir) / f"{name}.{end}") for end in formats]
+    paths.append(style.write_rows(Path(out_dir) / f"{name}.csv", drawing.header, drawing.rows))
+    return paths
+
+
+__all__ = ["FORMATS", "KINDS", "Study", "draw", "draw_study", "kind", "kinds", "load_study"]

@@ -1,0 +1,33 @@
+"""The verb `figures`: draw a study's figures from its runs.csv and laws.json."""
+
+import argparse
+
+from scalelab.figures import FORMATS, KINDS, draw_study, load_study
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `scalelab figures`."""
+    parser.add_argument("--runs", required=True, metavar="CSV", help="runs.csv of the study")
+    parser.add_argument("--laws", required=True, metavar="JSON", help="laws.json of the study")
+    parser.add_argument(
+        "--runs-root",
+        metavar="DIR",
+        help="folder with one folder a run, for the curves (default: runs beside the study)",
+    )
+    parser.add_argument(
+        "--only", action="append", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
+    parser.add_argument(
+        "--width", choices=("single", "double"), help="column width (default: the kind's own)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw the figures and print the paths written."""
+    study = load_study(args.runs, args.laws, args.runs_root)
+    for name in args.only or KINDS:
+        paths = draw_study(name, study, args.out, args.formats, args.width)
+        print(f"figures: {name}: {' '.join(str(path) for path in paths)}")
+    return 0

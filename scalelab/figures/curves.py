@@ -1,0 +1,167 @@
+"""Training curves of all runs against tokens or FLOPs, coloured by size."""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from scalelab.figures import style
+from scalelab.figures.registry import Drawing
+from scalelab.figures.study import Run, Study, read_curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEADER = ("what", "run", "label", "N", "seed", "x", "loss_nats")
+
+
+def draw_curves(study: Study, width: str, column: str, label: str, end: str) -> Drawing:
+    """One line a run: training loss against `column` of metrics.jsonl (tokens or flops).
+
+    The held-out loss is a marker at the run's `end` column (D or C) of runs.csv.
+    """
+    from matplotlib.colors import LogNorm
+
+    result = style.new_figure(width, 2.7 if width == "single" else 3.6)
+    axes = result.subplots()
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    sizes = sorted({run.size for run in study.runs})
+    stretch = 1.0 if len(sizes) > 1 else 2.0
+    norm = LogNorm(sizes[0] / stretch, sizes[-1] * stretch)
+    colours = style.size_colours()
+    colour_of: Callable[[Run], Any] = lambda run: colours(norm(run.size))  # noqa: E731
+    rows: list[tuple[Any, ...]] = []
+    lines: list[Any] = []
+    seen: dict[float, int] = {}
+    curves = {
+        run.id: [(point[column], point["loss_nats"]) for point in read_curve(study, run)]
+        for run in study.runs
+    }
+    tops = [loss for run in study.runs if run.ok for _, loss in curves[run.id]]
+    for run in study.runs:
+        line = curves[run.id]
+        repeat = seen[run.size] = seen.get(run.size, -1) + 1
+        rows += [_row("training", run, *point) for point in line]
+        if not run.ok:
+            line = _before_blow_up(line, max(tops, default=math.inf))
+        if line:
+            _line(axes, line, colour_of(run), run.ok, repeat)
+            lines.append(line)
+        last, loss = run.number(end), run.number("loss_nats")
+        if run.ok and last and loss:
+            _dot(axes, last, loss, colour_of(run))
+            lines.append([(last, loss)])
+            rows.append(_row("held-out", run, last, loss))
+    _limits(axes, study, rows)
+    axes.set_xlabel(label)
+    axes.set_ylabel("loss (nats per token)")
+    _colorbar(result, axes, norm, colours, sizes)
+    style.plain_log_axis(axes)
+    style.settle(result)
+    _legend(axes, study, lines, any(count > 0 for count in seen.values()))
+    return Drawing(result, HEADER, rows)
+
+
+def _row(what: str, run: Run, x: float, loss: float) -> tuple[Any, ...]:
+    return (what, run.id, run.label, int(run.size), run.columns.get("seed"), x, loss)
+
+
+def _line(axes: "Axes", line: list[Any], colour: Any, ok: bool, repeat: int) -> None:
+    dashes = "solid" if repeat == 0 else (0, (3, 1.2))
+    axes.plot(
+        *zip(*line, strict=True),
+        color=colour,
+        linestyle=dashes if ok else (0, (1, 1)),
+        linewidth=0.9,
+        zorder=2,
+    )
+    if not ok:
+        axes.plot(*line[-1], "x", color=style.FAILED, markersize=5, markeredgewidth=1.2, zorder=4)
+
+
+def _before_blow_up(line: list[Any], top: float) -> list[Any]:
+    # A loss that explodes would set the scale of the axis; the CSV has all of it.
+    for index, (_, loss) in enumerate(line):
+        if loss > top:
+            return line[:index]
+    return line
+
+
+def _dot(axes: "Axes", x: float, loss: float, colour: Any) -> None:
+    axes.plot(
+        x,
+        loss,
+        "o",
+        markersize=3.8,
+        markerfacecolor=colour,
+        markeredgecolor=style.INK,
+        markeredgewidth=0.6,
+        zorder=3,
+    )
+
+
+def _limits(axes: "Axes", study: Study, rows: list[tuple[Any, ...]]) -> None:
+    good = {run.id for run in study.runs if run.ok}
+    chosen = [row for row in rows if row[1] in good] or rows
+    if not chosen:
+        axes.set_xlim(1, 10)
+        axes.set_ylim(1, 10)
+        return
+    xs, ys = [row[5] for row in chosen], [row[6] for row in chosen]
+    margin = (max(xs) / min(xs)) ** 0.04 if max(xs) > min(xs) else 2
+    axes.set_xlim(min(xs) / margin, max(xs) * margin)
+    style.power_log_axis(axes.xaxis, *axes.get_xlim())
+    pad = max((max(ys) / min(ys)) ** 0.06, 1.02)
+    axes.set_ylim(min(ys) / pad, max(ys) * pad)
+
+
+def _colorbar(figure: Any, axes: "Axes", norm: Any, colours: Any, sizes: list[float]) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.ticker import NullLocator
+
+    bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.02, aspect=28)
+    bar.set_label("non-embedding parameters $N$")
+    bar.outline.set_linewidth(0.5)
+    style.power_log_axis(bar.ax.yaxis, norm.vmin, norm.vmax)
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    # Each trained size is a notch inside the bar, so that a colour can be named.
+    for size in sizes:
+        bar.ax.axhline(size, xmin=0, xmax=0.35, color="white", linewidth=0.8)
+
+
+def _legend(axes: "Axes", study: Study, lines: list[Any], repeated: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    grey = "#555555"
+    handles = [Line2D([], [], color=grey, linewidth=0.9, label="training loss")]
+    if repeated:
+        handles.append(
+            Line2D([], [], color=grey, linewidth=0.9, linestyle=(0, (3, 1.2)), label="other seeds")
+        )
+    handles.append(
+        Line2D(
+            [],
+            [],
+            color=grey,
+            marker="o",
+            linestyle="none",
+            markersize=3.8,
+            markeredgecolor=style.INK,
+            markeredgewidth=0.6,
+            label="held-out loss at the end",
+        )
+    )
+    if any(not run.ok for run in study.runs):
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=style.FAILED,
+                marker="x",
+                linestyle="none",
+                markersize=5,
+                markeredgewidth=1.2,
+                label="run that failed",
+            )
+        )
+    style.place_legend(axes, lines, ("upper right", "lower left"), handles=handles)

@@ -1,0 +1,268 @@
+"""The look of every figure, in one place: sizes, type, colours, axes, and how files are written.
+
+Figures are built without pyplot, so no display and no global state is involved, and the same input
+gives the same bytes: no dates, fixed SVG ids, the user's own matplotlib settings left out.
+"""
+
+import contextlib
+import csv
+import io
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalelab.files import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+
+WIDTHS = {"single": 3.3, "double": 6.8}
+"""Widths in inches of one and two columns of a paper."""
+PNG_DPI = 300
+
+# Okabe and Ito (2008), a palette that all common kinds of colour blindness can tell apart.
+INK = "#1a1a1a"
+LAW = "#0072B2"
+AHEAD = "#D55E00"
+FAILED = "#CC3311"
+SEED = "#8a8a8a"
+GUIDE = "#9a9a9a"
+
+SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # shipped with matplotlib, so every machine has it
+    "mathtext.fontset": "dejavusans",
+    "font.size": 7.5,
+    "axes.labelsize": 7.5,
+    "axes.titlesize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.handletextpad": 0.6,
+    "legend.labelspacing": 0.35,
+    "legend.borderaxespad": 0.6,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "xtick.minor.size": 1.6,
+    "ytick.minor.size": 1.6,
+    "lines.linewidth": 1.2,
+    "pdf.fonttype": 42,  # TrueType; publishers refuse Type 3
+    "ps.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "scalelab",
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+@contextlib.contextmanager
+def context() -> Iterator[None]:
+    """matplotlib's own defaults plus the settings above, for the time of a block."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
+def new_figure(width: str, height: float) -> "Figure":
+    """An empty figure of a column's width and a height in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # 72 dots an inch is what PDF and SVG use, so their text is measured once and not again.
+    figure = Figure(figsize=(WIDTHS[width], height), dpi=72, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.04)  # type: ignore[union-attr]
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: "Figure", path: Path) -> Path:
+    """Write a figure atomically in the format of the path's suffix, without dates."""
+    kind = path.suffix[1:]
+    metadata: dict[str, Any] = {
+        "pdf": {"CreationDate": None, "Creator": "scalelab", "Producer": None},
+        "svg": {"Date": None, "Creator": "scalelab"},
+        "png": {"Software": None},
+    }[kind]
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=kind, dpi=PNG_DPI, metadata=metadata)
+    return path
+
+
+def settle(figure: Any) -> None:
+    """Lay the figure out once and keep that layout, so that saving does not measure it again."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    """Write CSV atomically; numbers at full precision, None as an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+    return path
+
+
+def size_colours() -> "Colormap":
+    """Colours for a size: viridis without its yellow end, which is too pale on white paper."""
+    import matplotlib
+    from matplotlib.colors import ListedColormap
+
+    shades = matplotlib.colormaps["viridis"]([index / 255 * 0.86 for index in range(256)])
+    return ListedColormap(shades, name="sizes")
+
+
+def linear_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers between two bounds (step 1, 2, 2.5 or 5 times a power of ten)."""
+    step = 10 ** math.floor(math.log10((high - low) / most))
+    for factor in (1, 2, 2.5, 5, 10, 20, 25, 50):
+        first, last = math.ceil(low / (step * factor)), math.floor(high / (step * factor))
+        if last - first + 1 <= most:
+            break
+    return [round(index * step * factor, 12) for index in range(first, last + 1)]
+
+
+def spread_ticks(low: float, high: float, gap: float, most: int = 6) -> list[float]:
+    """Round numbers for a logarithmic axis, at least `gap` of the axis length apart.
+
+    Below a factor of four the numbers are evenly stepped (2.5, 3, 3.5), above it they are 1, 2 and
+    5 times powers of ten, with the numbers between them where there is room.
+    """
+    span = math.log(high / low)
+    candidates: list[float] = []
+    if high / low < 4:
+        for count in range(most, 1, -1):
+            candidates = linear_ticks(low, high, count)
+            if all(math.log(b / a) / span >= gap for a, b in itertools.pairwise(candidates)):
+                return candidates
+    candidates = []
+    # Preferred digits come first; a number is kept where it has room among those already kept.
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1,), (2, 5), (3,), (4,), (7,), (6, 8, 9)):
+        for decade in decades:
+            for digit in digits:
+                tick = round(digit * 10.0**decade, 12)
+                near = (abs(math.log(tick / other)) / span < gap for other in candidates)
+                if low <= tick <= high and not any(near):
+                    candidates.append(tick)
+    return sorted(candidates)
+
+
+def plain_log_axis(axes: "Axes") -> None:
+    """Ticks of the logarithmic y axis as plain numbers (2.5, 3, 4), unlabelled ones between."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+    axis, (low, high) = axes.yaxis, axes.get_ylim()
+    inches = axes.get_window_extent().height / axes.figure.dpi  # type: ignore[union-attr]
+    major = spread_ticks(low, high, gap=0.15 / inches)
+    step = min((b - a for a, b in itertools.pairwise(major)), default=high - low)
+    fine = 10 ** math.floor(math.log10(step)) if step > 0 else 1
+    fine = fine / 2 if step < 1.5 * fine else fine
+    first, last = math.ceil(low / fine), math.floor(high / fine)
+    minor = [index * fine for index in range(first, last + 1)] if last - first < 100 else []
+    axis.set_major_locator(FixedLocator(major))
+    axis.set_minor_locator(FixedLocator(minor))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    _bare_minor_ticks(axis)
+
+
+def power_log_axis(axis: Any, low: float, high: float, most: int = 7) -> None:
+    """Ticks of a logarithmic axis over decades: powers of ten, or 2 x 10^5 on a short range."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    if last - first >= 1:
+        stride = math.ceil((last - first + 1) / most)
+        major = [10.0**decade for decade in range(first, last + 1, stride)]
+    else:
+        major = spread_ticks(low, high, 0.22, 4)
+    axis.set_major_locator(FixedLocator(major))
+    axis.set_minor_locator(LogLocator(subs=tuple(range(1, 10)), numticks=200))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power_text(value)))
+    axis.set_minor_formatter(NullFormatter())
+    _bare_minor_ticks(axis)
+
+
+def _bare_minor_ticks(axis: Any) -> None:
+    # Empty labels are still measured at each layout, which took most of the time of a figure.
+    axis.set_tick_params(which="minor", labelleft=False, labelbottom=False, labelright=False)
+
+
+def power_text(value: float) -> str:
+    """A number as a power of ten in TeX: 200000 is `2 x 10^5`."""
+    mantissa, exponent = f"{value:.6e}".split("e")
+    digits = f"{float(mantissa):g}"
+    power = f"10^{{{int(exponent)}}}"
+    return f"${power}$" if digits == "1" else rf"${digits}\!\times\!{power}$"
+
+
+def safe_math(text: str, plain: str) -> str:
+    """`text` in dollar signs when matplotlib can set it as mathematics, else the plain text."""
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("path").parse(f"${text}$")
+    except ValueError:
+        return plain.replace("$", r"\$")
+    return f"${text}$"
+
+
+def covered(axes: "Axes", box: Any, lines: Iterable[Any]) -> bool:
+    """Whether a box (display units) lies over one of the lines, each (n, 2) data coordinates."""
+    from matplotlib.path import Path as Outline
+
+    for line in lines:
+        shown = axes.transData.transform(line)
+        if len(shown) > 1 and Outline(shown).intersects_bbox(box, filled=False):
+            return True
+        if any(box.contains(x, y) for x, y in shown):
+            return True
+    return False
+
+
+def place_legend(
+    axes: "Axes", lines: Sequence[Any], places: Sequence[str], **options: Any
+) -> "Legend":
+    """Put the legend where it covers no line; raise the top of the axis until there is room.
+
+    The figure must be settled: a legend hangs on axes whose place no longer changes.
+    """
+    import numpy as np
+
+    lines = [np.asarray(line, dtype=float) for line in lines if len(line)]
+    boxes = {}
+    for place in places:
+        legend = axes.legend(loc=place, **options)
+        legend.set_in_layout(False)
+        boxes[place] = legend.get_window_extent().padded(4)
+    low, high = axes.get_ylim()
+    for step in range(60):
+        axes.set_ylim(low, high * (high / low) ** (0.04 * step))
+        for place in places:
+            if not covered(axes, boxes[place], lines):
+                plain_log_axis(axes)
+                return axes.legend(loc=place, **options)
+    raise RuntimeError("no room for the legend even on an axis many times as long as its lines")

@@ -1,0 +1,209 @@
+"""Point estimates: the best of a dense grid of starts, each run to convergence."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalelab.errors import UserError
+from scalelab.laws.objective import HUBER_95, Problem, mad_scale, robust
+from scalelab.laws.registry import Array, Form, natural
+from scalelab.laws.solver import Solution, minimise
+
+SAME_MINIMUM = 1e-8
+LARGEST_LOG = 60.0
+NOISE_FLOOR = 1e-13
+"""Residuals of log loss below this are rounding, not noise."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One fitted law in internal coordinates, with what is needed to go on from there."""
+
+    form: Form
+    problem: Problem
+    centre: Array
+    log_scale: float
+    theta: Array
+    value: float
+    gradient_norm: float
+    starts: int
+    fraction_at_best: float
+    other_minima: tuple[tuple[float, dict[str, float]], ...]
+    converged: bool
+
+    @property
+    def params(self) -> dict[str, float]:
+        """Natural parameters."""
+        return natural(self.form, self.theta, self.centre, self.log_scale)
+
+    @property
+    def residuals(self) -> Array:
+        """Observed minus fitted log loss (n,)."""
+        return self.problem.y - self.log_loss(self.problem.u) + self.log_scale
+
+    @property
+    def dof(self) -> int:
+        """Points minus parameters."""
+        return len(self.problem.y) - len(self.theta)
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the residuals of log loss; from their median size for Huber."""
+        if self.problem.delta is None:
+            return float(np.sqrt((self.residuals**2).sum() / max(self.dof, 1)))
+        return mad_scale(self.residuals, len(self.theta))
+
+    def log_loss(self, u: Array) -> Array:
+        """Fitted log loss (n,) at centred logs (n, m)."""
+        return np.log(self.form.value(self.theta[None], u)[0]) + self.log_scale
+
+    def centred(self, x: Array) -> Array:
+        """Centred logs (n, m) of x (n, m)."""
+        return np.log(x) - self.centre
+
+
+def make_problem(
+    form: Form, x: Array, log_loss: Array, delta: float | None, weights: Array | None = None
+) -> tuple[Problem, Array, float]:
+    """Centre x (n, m) and log loss (n,): the problem, the centre (m,), the log scale."""
+    logs = np.log(x)
+    centre, log_scale = logs.mean(0), float(log_loss.mean())
+    ones = np.ones(len(x)) if weights is None else weights
+    return Problem(form, logs - centre, log_loss - log_scale, ones, delta), centre, log_scale
+
+
+def estimate(
+    form: Form,
+    x: Array,
+    log_loss: Array,
+    objective: str = "least_squares",
+    delta: float | None = None,
+    weights: Array | None = None,
+) -> Estimate:
+    """Fit a form to x (n, m) and log loss (n,), points in any order.
+
+    huber without a delta takes 1.345 times the residuals' scale, found by iterating from least
+    squares until the scale stands still.
+
+    Raises:
+        UserError: when the best fit is not a finite minimum or a coefficient runs away.
+    """
+    if objective == "huber" and delta is None:
+        delta = _settle_delta(_solve(form, x, log_loss, None, weights))
+    return _solve(form, x, log_loss, delta, weights)
+
+
+def _settle_delta(best: Estimate) -> float:
+    """1.345 robust standard deviations, iterated from the least-squares fit until they settle."""
+    theta, scale, bounds = best.theta[None], 0.0, best.form.bounds()
+    for _ in range(30):
+        residual = best.problem.y - np.log(best.form.value(theta, best.problem.u)[0])
+        old, scale = scale, max(mad_scale(residual, len(best.theta)), NOISE_FLOOR)
+        if abs(scale - old) <= 1e-9 * scale:
+            break
+        problem = dataclasses.replace(best.problem, delta=HUBER_95 * scale)
+        theta = minimise(problem, theta, *bounds).theta
+    return HUBER_95 * scale
+
+
+def _solve(
+    form: Form, x: Array, log_loss: Array, delta: float | None, weights: Array | None
+) -> Estimate:
+    # The mean weight is taken out and put back, so that no tolerance depends on it.
+    mean_weight = 1.0 if weights is None else float(weights.mean())
+    scaled = None if weights is None else weights / mean_weight
+    problem, centre, log_scale = make_problem(form, x, log_loss, delta, scaled)
+    starts = form.starts(problem.u, np.exp(problem.y))
+    if delta is not None:
+        starts = np.concatenate([starts, _graduated(problem, starts, delta)])
+    found = minimise(problem, starts, *form.bounds())
+    if not np.isfinite(found.value).any():
+        raise UserError(f"no start of {form.name} gave a finite objective: no law fitted")
+    best = int(np.argmin(found.value))
+    floor = 1e-28 * len(log_loss)
+    near = found.value <= found.value[best] * (1 + SAME_MINIMUM) + floor
+    return Estimate(
+        form=form,
+        problem=problem,
+        centre=centre,
+        log_scale=log_scale,
+        theta=found.theta[best],
+        value=float(found.value[best]) * mean_weight,
+        gradient_norm=float(found.gradient_norm[best]) * mean_weight,
+        starts=len(starts),
+        fraction_at_best=float(near.mean()),
+        other_minima=_others(found, near, form, centre, log_scale),
+        converged=bool(found.converged[best] or found.value[best] <= floor),
+    )
+
+
+def _graduated(problem: Problem, starts: Array, delta: float) -> Array:
+    """One more start (1, P): from least squares down to delta by factors of four.
+
+    Far from a narrow Huber minimum the objective is full of kinks; this path avoids them.
+    """
+    bounds = problem.form.bounds()
+    found = minimise(dataclasses.replace(problem, delta=None), starts, *bounds)
+    theta = found.theta[[int(np.argmin(found.value))]]
+    residual = problem.y - np.log(problem.form.value(theta, problem.u)[0])
+    width = float(np.abs(residual).max())
+    while width > delta:
+        theta = minimise(dataclasses.replace(problem, delta=width), theta, *bounds).theta
+        width /= 4
+    return theta
+
+
+def _others(
+    found: Solution, near: np.ndarray, form: Form, centre: Array, log_scale: float
+) -> tuple[tuple[float, dict[str, float]], ...]:
+    """Distinct converged minima above the best, lowest first, at most nine."""
+    minima: list[tuple[float, dict[str, float]]] = []
+    for place in np.argsort(found.value, kind="stable"):
+        if near[place] or not found.converged[place] or len(minima) == 9:
+            continue
+        value = float(found.value[place])
+        if not minima or value > minima[-1][0] * (1 + 1e-6):
+            minima.append((value, natural(form, found.theta[place], centre, log_scale)))
+    return tuple(minima)
+
+
+def check_result(best: Estimate) -> None:
+    """Refuse a result that is no minimum, or whose coefficients have run away (beyond e^60)."""
+    if not best.converged:
+        raise UserError(
+            f"{best.form.name} did not converge (gradient norm {best.gradient_norm:.1e}): "
+            "no law fitted"
+        )
+    for name, value in best.params.items():
+        if not np.isfinite(value) or abs(value) > np.exp(LARGEST_LOG):
+            raise UserError(
+                f"{best.form.name} runs away ({name} = {value:.2g}): the points do not follow "
+                "this law, so no law fitted; look for a diverged run or for mixed units"
+            )
+
+
+def reweighted(best: Estimate, weights: Array) -> Solution:
+    """Fit again with weights (S, n), one row a fit, starting from the estimate."""
+    problem = dataclasses.replace(best.problem, weights=weights)
+    start = np.repeat(best.theta[None], len(weights), 0)
+    return minimise(problem, start, *best.form.bounds())
+
+
+def noise_scales(best: Estimate) -> tuple[float, float]:
+    """(a, b): covariance = a (J'J)^-1, and objective / (b/2) is a squared t statistic near it.
+
+    Huber 1981, section 7.6: a = <psi^2> / <psi'>^2 and b = <psi^2> / <psi'>, with n - P under
+    the first mean. Both are the residual variance for least squares. With a small delta few
+    residuals lie inside it, so <psi'> is taken from the density over a wider window.
+    """
+    residuals = best.residuals
+    _, psi, _ = robust(residuals, best.problem.delta)
+    square = float((psi**2).sum()) / max(best.dof, 1)
+    floor = NOISE_FLOOR**2
+    if best.problem.delta is None:
+        return max(square, floor), max(square, floor)
+    window = max(best.problem.delta, 0.7 * best.sigma * len(residuals) ** -0.2)
+    inside = max(float((np.abs(residuals) <= window).mean()), 1 / len(residuals))
+    bend = inside * best.problem.delta / window
+    return max(square / bend**2, floor), max(square / bend, floor)

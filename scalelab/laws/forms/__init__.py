@@ -1,0 +1,1 @@
+"""One file a law; each registers itself when imported (see `scalelab.laws.registry`)."""

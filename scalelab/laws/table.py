@@ -1,0 +1,224 @@
+"""Read a CSV of finished runs: recognise its columns, units and numbers, or say what is wrong."""
+
+import csv
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalelab.errors import UserError
+from scalelab.laws.points import missing_column, normal_name
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+EXACT = ("N", "N_total", "N_embedding", "D", "C", "C_6ND", "loss_nats")
+ALIASES = {
+    "N": (
+        "non_embedding_params",
+        "nonembedding_params",
+        "params_non_embedding",
+        "n_non_embedding",
+        "non_embedding_parameters",
+    ),
+    "N_total": ("n_total", "total_params", "params_total", "total_parameters"),
+    "N_embedding": ("n_embedding", "embedding_params", "embedding_parameters"),
+    "D": ("tokens", "train_tokens", "training_tokens", "n_tokens", "num_tokens"),
+    "C": ("flops", "train_flops", "training_flops", "training_flop", "total_flops"),
+}
+LOSS = ("loss", "val_loss", "test_loss", "eval_loss", "validation_loss", "final_loss")
+PERPLEXITY = ("ppl", "perplexity", "val_ppl", "test_ppl")
+UNITS = ("nats", "bits", "perplexity")
+LARGE = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
+NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKMGBT]?)")
+
+
+def read_runs(
+    path: str | Path, columns: Mapping[str, str] | None = None, unit: str | None = None
+) -> "DataFrame":
+    """Read one row per run into a table with the names used here.
+
+    columns: {our name: header in the file}, for headers that are not recognised; a bare `params`
+    is one, since it does not say whether embeddings are counted. `loss_nats` may be mapped too;
+    its unit is then `unit`. unit: nats, bits or perplexity, for a loss column whose header does
+    not say; loss_nats, loss_bits and ppl do. Sizes may be written 70M or 1.4T. The result has a
+    column `line`, the line of the file.
+
+    Raises:
+        UserError: no such file, a folder, not UTF-8, no rows, a ragged row, a header that is
+            missing or doubled, a cell that is no number, a unit that is missing or mixed.
+    """
+    import pandas as pd
+
+    header, rows, lines = _read(Path(path))
+    mapping = _mapping(path, header, dict(columns or {}))
+    failed = [_failed(row, header) for row in rows]
+    data: dict[str, list] = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+    loss, unit = _loss(path, header, mapping, unit, data)
+    numbers = {name: source for name, source in mapping.items() if name != "loss_nats"}
+    for name, source in numbers.items():
+        data[name] = [
+            _cell(path, lines[i], source, data[source][i], False) for i in range(len(rows))
+        ]
+        if name != source and source in data and source not in mapping:
+            del data[source]
+    if loss is not None:
+        values = [
+            _cell(path, lines[i], loss, data[loss][i], True, failed[i]) for i in range(len(rows))
+        ]
+        data["loss_nats"] = [_nats(path, lines[i], loss, v, unit) for i, v in enumerate(values)]
+    table = pd.DataFrame(data)
+    for name in table.columns:
+        if name not in numbers and name not in ("loss_nats", "label", "run", "name", "id"):
+            table[name] = _plain(table[name], pd)
+    for name in ("status", "reason", "label", "run", "name", "id"):
+        if name in table.columns:
+            table[name] = [text if text != "" else None for text in table[name]]
+    table["line"] = lines
+    return table
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, expected a CSV file")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is not UTF-8, expected a UTF-8 CSV") from None
+    if not text.strip():
+        raise UserError(f"{path}: is empty, expected a header and one row per run")
+    first = text.lstrip().splitlines()[0]
+    separator = next((s for s in ",;\t" if s in first), ",")
+    reader = csv.reader(text.splitlines(), delimiter=separator)
+    header: list[str] = []
+    rows, lines = [], []
+    for row in reader:
+        if not any(cell.strip() for cell in row):
+            continue
+        cells = [cell.strip() for cell in row]
+        if not header:
+            header = cells
+        elif len(cells) != len(header):
+            raise UserError(
+                f"{path}, line {reader.line_num}: {len(cells)} cells, the header has "
+                f"{len(header)} (a number such as 1,000,000 must be written 1000000)"
+            )
+        else:
+            rows.append(cells)
+            lines.append(reader.line_num)
+    if not rows:
+        raise UserError(f"{path}: has a header but no rows")
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise UserError(f"{path}: column {doubled[0]!r} appears twice")
+    return header, rows, lines
+
+
+def _mapping(path: str | Path, header: list[str], named: dict[str, str]) -> dict[str, str]:
+    """{our name: header}, named by the caller or recognised."""
+    for source in named.values():
+        if source not in header:
+            raise UserError(f"{path}: {missing_column(source, header)}")
+    mapping = dict(named)
+    for name in header:
+        for ours in EXACT:
+            known = name == ours or normal_name(name) in ALIASES.get(ours, ())
+            if known and name not in named.values():
+                if ours in mapping and ours not in named:
+                    raise UserError(
+                        f"{path}: both {mapping[ours]!r} and {name!r} could be {ours}: name one"
+                    )
+                mapping.setdefault(ours, name)
+    return mapping
+
+
+def _loss(
+    path: str | Path,
+    header: list[str],
+    mapping: dict[str, str],
+    unit: str | None,
+    data: dict[str, list],
+) -> tuple[str | None, str]:
+    """The header that holds the loss, and its unit."""
+    if unit is not None and unit not in UNITS:
+        raise UserError(f"unit {unit!r} is unknown: expected {', '.join(UNITS)}")
+    named = {normal_name(name): name for name in header}
+    source = mapping.get("loss_nats")
+    if source is None:
+        found = [named[n] for n in ("loss_bits", *LOSS, *PERPLEXITY) if n in named]
+        if not found:
+            return None, "nats"
+        source = found[0]
+    own = _own_unit(normal_name(source))
+    column = next((named[n] for n in ("unit", "loss_unit") if n in named), None)
+    if column is not None:
+        written = sorted({str(value).strip().lower() for value in data[column]})
+        if len(written) > 1:
+            raise UserError(f"{path}: column {column!r} mixes units ({', '.join(written)})")
+        if written[0] not in UNITS:
+            raise UserError(f"{path}: unit {written[0]!r} is unknown: one of {', '.join(UNITS)}")
+        own = own or written[0]
+    if own and unit and own != unit:
+        raise UserError(f"{path}: column {source!r} holds {own}, but the unit given is {unit}")
+    if not (own or unit):
+        raise UserError(
+            f"{path}: column {source!r} does not say its unit: give nats, bits or perplexity "
+            "(--unit)"
+        )
+    return source, str(own or unit)
+
+
+def _own_unit(name: str) -> str | None:
+    if name in PERPLEXITY:
+        return "perplexity"
+    for unit in ("nats", "bits"):
+        if name.endswith(f"_{unit}"):
+            return unit
+    return None
+
+
+def _failed(row: list[str], header: list[str]) -> bool:
+    place = next((i for i, name in enumerate(header) if name == "status"), None)
+    return place is not None and row[place].lower() not in ("", "ok")
+
+
+def _cell(
+    path: str | Path, line: int, column: str, text: str, is_loss: bool, failed: bool = False
+) -> float:
+    """One number. A loss may be missing in a run that failed, or be nan or inf: it diverged."""
+    if is_loss and text == "" and failed:
+        return math.nan
+    if is_loss and text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        return math.nan
+    where = f"{path}, line {line}, column {column!r}"
+    match = NUMBER.fullmatch(text)
+    if not match:
+        found = "an empty cell" if text == "" else f"{text!r}"
+        raise UserError(f"{where}: found {found}, expected a number such as 4000000, 4e6 or 4M")
+    suffix = match[2].upper() if match[2] == "k" else match[2]
+    value = float(match[1]) * LARGE[suffix]
+    if not (value > 0 and math.isfinite(value)):
+        raise UserError(f"{where}: found {text!r}, expected a finite number above 0")
+    return value
+
+
+def _nats(path: str | Path, line: int, column: str, value: float, unit: str) -> float:
+    if unit == "bits":
+        return value * math.log(2)
+    if unit == "perplexity" and not math.isnan(value):
+        if value <= 1:
+            raise UserError(
+                f"{path}, line {line}, column {column!r}: found {value:g}, but a perplexity is "
+                "above 1"
+            )
+        return math.log(value)
+    return value
+
+
+def _plain(column, pd):  # type: ignore[no-untyped-def]
+    """A column that is all numbers as numbers, else as it is."""
+    numbers = pd.to_numeric(column.replace("", None), errors="coerce")
+    return numbers if (numbers.notna() | (column == "")).all() else column

@@ -1,0 +1,34 @@
+"""The verb `report`: one page that opens from disk without a network."""
+
+import argparse
+
+from scalelab.figures.study import load_study
+from scalelab.files import read_json
+from scalelab.report.page import write_report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `scalelab report`."""
+    parser.add_argument("--runs", required=True, metavar="CSV", help="runs.csv of the study")
+    parser.add_argument("--laws", required=True, metavar="JSON", help="laws.json of the study")
+    parser.add_argument(
+        "--figures", required=True, metavar="DIR", help="folder of the figures (their SVG is used)"
+    )
+    parser.add_argument("--manifest", metavar="JSON", help="manifest.json of the corpus")
+    parser.add_argument(
+        "--plan", metavar="JSON", help="plan of the study, to count what is missing"
+    )
+    parser.add_argument("--out", required=True, metavar="HTML", help="file to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page and print its path and size."""
+    path = write_report(
+        load_study(args.runs, args.laws),
+        args.figures,
+        args.out,
+        corpus=read_json(args.manifest) if args.manifest else None,
+        plan=read_json(args.plan) if args.plan else None,
+    )
+    print(f"report: {path} ({path.stat().st_size / 1e6:.2f} MB)")
+    return 0

@@ -1,0 +1,238 @@
+"""report.html: one file, nothing fetched, everything from data escaped."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scalelab import figures
+from scalelab.errors import UserError
+from scalelab.figures import numbers
+from scalelab.figures.law_panel import excluded
+from scalelab.figures.study import Study
+from scalelab.files import write_text
+from scalelab.report import summary
+
+MAIN = "scaling_law"
+COMPARISON = "scaling_law_conventions"
+TEMPLATE = "template.html"
+
+
+def write_report(
+    study: Study,
+    figures_dir: str | Path,
+    out: str | Path,
+    corpus: Mapping[str, Any] | None = None,
+    plan: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the page of a study and give back its path.
+
+    Args:
+        study: runs and laws.
+        figures_dir: folder with `scaling_law.svg` and any of the other figures as SVG.
+        out: path of the page.
+        corpus: manifest of the corpus, for its card.
+        plan: plan of the study; its runs that have no row yet are named.
+
+    Raises:
+        UserError: the main figure is missing.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": numbers.count,
+        "fixed": _fixed,
+        "sci": _scientific,
+        "megabytes": lambda value: "" if value is None else f"{value / 1e6:,.1f}",
+    }
+    page = environment.get_template(TEMPLATE).render(context(study, figures_dir, corpus, plan))
+    write_text(out, page)
+    return Path(out)
+
+
+def context(
+    study: Study,
+    figures_dir: str | Path,
+    corpus: Mapping[str, Any] | None,
+    plan: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Everything that the template shows."""
+    rows = summary.sizes(study)
+    fit = next(iter(study.fits), None)
+    return {
+        "name": study.name,
+        "answer": summary.answer(study),
+        "residual_statement": summary.residual_statement(rows),
+        "sizes": rows,
+        "goal": summary.GOAL,
+        "fit": fit,
+        "fits": [_fit_row(item) for item in study.fits],
+        "heldout": _heldout(fit),
+        "failed_fits": study.laws.get("failed") or [],
+        "figures": embedded(Path(figures_dir), several=len(study.one_dimensional) > 1),
+        "runs": study.runs,
+        "not_ok": [run for run in study.runs if not run.ok],
+        "excluded": [(run, why) for run, _, why in excluded(study, fit) if run.ok] if fit else [],
+        "missing": _missing(study, plan),
+        "corpus": _corpus(corpus) if corpus else None,
+        "methods": methods(study, corpus),
+        "provenance": _provenance(study, corpus),
+        "cost": _cost(study),
+    }
+
+
+def _fixed(value: float | None, places: int) -> str:
+    return "" if value is None else f"{value:,.{places}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _scientific(value: float | None) -> str:
+    from markupsafe import Markup
+
+    parts = numbers.scientific(value)
+    return "" if parts is None else Markup("{} × 10<sup>{}</sup>").format(*parts)
+
+
+def embedded(folder: Path, several: bool) -> list[dict[str, str]]:
+    """The figures as data URIs, the main one first. SVG in an image runs no script.
+
+    Without `several` fits the comparison of fits would repeat the main figure and is left out.
+    """
+    found = []
+    for kind in sorted(figures.kinds().values(), key=lambda kind: (kind.name != MAIN, kind.title)):
+        path = folder / f"{kind.name}.svg"
+        if path.exists() and (several or kind.name != COMPARISON):
+            data = base64.b64encode(path.read_bytes()).decode()
+            found.append(
+                {
+                    "name": kind.name,
+                    "title": kind.title,
+                    "wide": kind.width,
+                    "uri": f"data:image/svg+xml;base64,{data}",
+                }
+            )
+    if not found or found[0]["name"] != MAIN:
+        raise UserError(f"{folder / MAIN}.svg: no such file, expected the main figure as SVG")
+    return found
+
+
+def _fit_row(fit: Mapping[str, Any]) -> dict[str, Any]:
+    errors = fit.get("standard_errors") or {}
+    params = []
+    for name, value in fit["params"].items():
+        low, high = numbers.bounds(fit, name)
+        text, *ends = numbers.estimate(float(value), low, high)
+        shown = numbers.significant(errors.get(name))
+        params.append(
+            {"name": name, "value": text, "error": shown, "low": ends[0], "high": ends[1]}
+        )
+    return {
+        "formula": fit.get("formula") or fit["law"],
+        "convention": summary.convention(fit),
+        "level": summary.level(fit),
+        "params": params,
+        "checklist": fit.get("checklist") or [],
+        "warnings": fit.get("warnings") or [],
+        "alternatives": fit.get("alternatives") or [],
+        "aicc": fit.get("aicc"),
+        "law": fit["law"],
+        "sizes": len(fit["points"]),
+    }
+
+
+def _heldout(fit: Mapping[str, Any] | None) -> str | None:
+    block = (fit or {}).get("heldout")
+    if not fit or not block:
+        return None
+    values = {key.partition("_")[0]: value for key, value in block.items() if value is not None}
+    left_out = " and ".join(numbers.short(float(value)) for value in block["left_out"])
+    ends = [block.get("low"), block.get("high")]
+    text, low, high = numbers.estimate(values["predicted"], *ends)
+    inside = all(end is not None for end in ends) and ends[0] <= values["observed"] <= ends[1]
+    return (
+        f"Fitted without the largest size ({left_out}), the law predicts {text} there "
+        f"({summary.level(fit)} interval {low} to {high}); {values['observed']:.4f} was observed, "
+        f"{'inside' if inside else 'outside'} the interval, an error of "
+        f"{100 * block['error_relative']:+.2f}%."
+    )
+
+
+def _missing(study: Study, plan: Mapping[str, Any] | None) -> list[str]:
+    known = {run.id for run in study.runs}
+    return [
+        str(item.get("label") or item["id"])
+        for item in (plan or {}).get("runs", ())
+        if item["id"] not in known
+    ]
+
+
+def _corpus(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The corpus card: text left, what was left out at each step, the splits, the hash."""
+    config = (manifest.get("spec") or {}).get("config") or {}
+    read, removed = manifest.get("read") or {}, manifest.get("removed") or {}
+    steps = [(f"left out: {name}", tally) for name, tally in read.items() if name != "read"]
+    steps += [(f"removed: {name}", tally) for name, tally in removed.items()]
+    return {
+        "id": manifest.get("id", ""),
+        "hash": manifest.get("data_hash", ""),
+        "source": config.get("source", ""),
+        "read": read.get("read"),
+        "text": manifest.get("text") or {},
+        "tokenizer": manifest.get("tokenizer") or {},
+        "steps": steps,
+        "splits": manifest.get("splits") or {},
+        "overlap": manifest.get("overlap") or {},
+    }
+
+
+def methods(study: Study, corpus: Mapping[str, Any] | None) -> str:
+    """A sentence or three of methods, from what the artifacts say."""
+    test = ((corpus or {}).get("splits") or {}).get("test") or {}
+    where = f" of {numbers.count(test['tokens'])} tokens" if test.get("tokens") else ""
+    text = (
+        "Held-out loss is the mean over all predicted tokens of the test split"
+        f"{where}, in nats; perplexity is exp(loss), and bits per byte is the comparison that "
+        "holds across tokenizers. "
+    )
+    fit = next(iter(study.fits), None)
+    if fit:
+        share = fit.get("fraction_at_best")
+        starts = f" from {fit['starts']} starting points" if fit.get("starts") else ""
+        reached = f" ({100 * share:.0f}% of them reached the best value)" if share else ""
+        text += (
+            f"The law {fit.get('formula') or fit['law']} was fitted to {len(fit['points'])} sizes "
+            f"by {fit.get('objective_kind', 'its objective')}{starts}{reached}. "
+            f"{summary.level(fit)} intervals: {fit.get('interval_method', 'unknown')}. "
+            "C is the exact count of training FLOPs, attention and logits included."
+        )
+    return text
+
+
+def _provenance(study: Study, corpus: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    source = study.laws.get("provenance") or {}
+    versions = source.get("versions") or {}
+    rows = [
+        ("scalelab", source.get("scalelab")),
+        ("commit", source.get("commit")),
+        ("digest of the fitting code", source.get("code")),
+        ("settings of the fit", source.get("config_hash")),
+        ("table of runs", source.get("data_hash")),
+        ("corpus", (corpus or {}).get("data_hash")),
+        ("machine", source.get("machine")),
+        ("libraries", ", ".join(f"{name} {version}" for name, version in versions.items())),
+    ]
+    return [(name, str(value)) for name, value in rows if value]
+
+
+def _cost(study: Study) -> dict[str, float]:
+    return {
+        "seconds": sum(run.number("seconds") or 0 for run in study.runs),
+        "flops": sum(run.number("C") or 0 for run in study.runs if run.ok),
+        "tokens": sum(run.number("D") or 0 for run in study.runs if run.ok),
+    }

@@ -1,0 +1,175 @@
+"""Standard errors, profile intervals, predictions and the bootstrap."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from scalelab import laws
+from scalelab.errors import UserError
+from scalelab.laws import registry
+from scalelab.laws.estimate import estimate
+from scalelab.laws.profile import Target, covariance, profile, quantile
+
+SIZES = np.array([1e5, 3e5, 1e6, 3e6, 1e7, 3e7])
+LOSSES = np.array([5.1740, 4.3637, 3.6974, 3.2417, 2.8670, 2.6107])
+
+
+def ladder(losses=LOSSES, sizes=SIZES) -> pd.DataFrame:
+    return pd.DataFrame({"N": sizes, "loss_nats": losses})
+
+
+def noisy(seed: int = 0, count: int = 8, noise: float = 0.003) -> pd.DataFrame:
+    sizes = np.geomspace(1e4, 1e6, count)
+    wobble = np.random.default_rng(seed).normal(0, noise, count)
+    return ladder((1.8 + 60 * sizes**-0.25) * np.exp(wobble), sizes)
+
+
+def test_quantile_is_that_of_students_t():
+    assert quantile(0.95, 5) == pytest.approx(stats.t.ppf(0.975, 5), rel=1e-12)
+
+
+def test_a_law_that_is_linear_in_logs_has_the_textbook_interval():
+    rows = noisy()
+    result = laws.fit("power", rows)
+    line = stats.linregress(np.log(rows["N"]), np.log(rows["loss_nats"]))
+    half = stats.t.ppf(0.975, 6) * line.stderr
+    assert result.standard_errors["alpha"] == pytest.approx(line.stderr, rel=1e-9)
+    assert result.intervals["alpha"] == pytest.approx(
+        [-line.slope - half, -line.slope + half], rel=1e-4
+    )
+
+
+def test_a_profile_end_really_has_the_excess_it_claims():
+    rows = noisy()
+    result = laws.fit("power_offset", rows)
+    best = result.best
+    form = registry.get("power_offset")
+    t = stats.t.ppf(0.975, best.dof)
+    base = float((best.residuals**2).sum())
+    # Fix E at each end, fit the other two by a plain search, compare the sums of squares.
+    for end in result.intervals["E"]:
+        reduced = np.log(rows["loss_nats"].to_numpy())
+        excess = min(
+            _least_squares_with_floor(rows["N"].to_numpy(), reduced, end, alpha)
+            for alpha in np.linspace(0.2, 0.32, 1201)
+        )
+        assert (excess - base) / (base / best.dof) == pytest.approx(t**2, rel=2e-3)
+    assert form.parameters == tuple(result.intervals)
+
+
+def _least_squares_with_floor(sizes, log_loss, floor, alpha) -> float:
+    """Least sum of squares over A at fixed E and alpha, by Newton on ln A."""
+    a = np.log((np.exp(log_loss) - floor) * sizes**alpha).mean()
+    for _ in range(20):
+        power = np.exp(a) * sizes**-alpha
+        slope = power / (floor + power)
+        residual = log_loss - np.log(floor + power)
+        a += (slope * residual).sum() / (slope**2).sum()
+    return float((residual**2).sum())
+
+
+def test_each_standard_error_belongs_to_its_own_coefficient():
+    losses = LOSSES + 0.01 * np.array([1, -1, 1, -1, 1, -1])
+    result = laws.fit("power_offset", ladder(losses))
+    form = registry.get("power_offset")
+    for name in result.params:
+        leave = np.array(
+            [
+                estimate(form, np.delete(SIZES, i)[:, None], np.log(np.delete(losses, i))).params[
+                    name
+                ]
+                for i in range(6)
+            ]
+        )
+        jackknife = np.sqrt(5 / 6 * ((leave - leave.mean()) ** 2).sum())
+        assert 0.5 < result.standard_errors[name] / jackknife < 2
+
+
+def test_band_is_inside_the_interval_of_a_new_run_and_wider_far_away():
+    result = laws.fit("power_offset", noisy())
+    curve, run = result.interval([1e5, 1e7]), result.interval([1e5, 1e7], new_run=True)
+    assert (run[:, 0] < curve[:, 0]).all() and (curve[:, 1] < run[:, 1]).all()
+    width = np.log(curve[:, 1] / curve[:, 0])
+    assert width[1] > 2 * width[0]
+    band = result.block["band"]
+    assert len(band) == 60 and band[0]["x"] == pytest.approx(1e4)
+    assert band[-1]["x"] == pytest.approx(1e7)
+    assert all(row["low"] < row["predicted_nats"] < row["high"] for row in band)
+    assert [row["factor"] for row in result.block["extrapolation"]] == [2, 10]
+
+
+def test_prediction_profile_agrees_with_the_delta_method_where_noise_is_small():
+    rows = noisy(noise=1e-6)
+    best = laws.fit("power_offset", rows).best
+    u = best.centred(np.array([[1e7]]))
+    loss, slopes = best.form.gradient(best.theta[None], u)
+    slope = slopes[0, 0] / loss[0, 0]
+    half = quantile(0.95, best.dof) * np.sqrt(slope @ covariance(best) @ slope)
+    ends = profile(best, [Target(u=u[0])], 0.95)[0] + best.log_scale
+    centre = best.log_loss(u)[0]
+    assert ends == pytest.approx([centre - half, centre + half], abs=2e-3 * half)
+
+
+def test_many_intervals_hold_the_truth():
+    inside = []
+    form = registry.get("power_offset")
+    for seed in range(40):
+        rows = noisy(seed)
+        best = estimate(form, rows[["N"]].to_numpy(), np.log(rows["loss_nats"].to_numpy()))
+        target = Target(u=best.centred(np.array([[1e7]]))[0])
+        low, high = profile(best, [target], 0.95)[0] + best.log_scale
+        inside.append(low <= np.log(1.8 + 60 * 1e7**-0.25) <= high)
+    # 38 of 40 are expected; 33 or fewer would happen three times in a thousand.
+    assert sum(inside) >= 34
+
+
+def test_bootstrap_counts_what_it_cannot_use_and_repeats_itself():
+    result = laws.fit("power_offset", ladder())
+    first, second = (laws.bootstrap(result, 1000, seed=0) for _ in range(2))
+    assert first.n_ok + first.n_failed + first.n_saturated == 1000
+    # With six sizes 2.0% of resamples hold at most two of them, 23.1% exactly three.
+    assert 8 <= first.n_failed <= 40 and 190 <= first.n_saturated <= 275
+    assert first.intervals() is None and not first.usable
+    assert first.to_json() == second.to_json() and np.array_equal(first.theta, second.theta)
+    assert laws.bootstrap(result, 1000, seed=1).n_saturated != first.n_saturated
+    json.dumps(first.to_json(), allow_nan=False)
+
+
+def test_bootstrap_is_not_used_when_too_few_resamples_determine_the_law():
+    result = laws.fit("power_offset", ladder(), intervals="bootstrap")
+    assert "profile likelihood" in result.block["interval_method"]
+    assert any("resamples determined the law" in text for text in result.warnings)
+
+
+def test_bootstrap_is_the_default_of_huber_with_many_sizes_and_agrees_with_the_profile():
+    rows = noisy(count=30)
+    drawn = laws.fit("power_offset", rows, objective="huber", resamples=400)
+    profiled = laws.fit("power_offset", rows)
+    assert "resamples of whole sizes" in drawn.block["interval_method"]
+    assert "profile likelihood" in profiled.block["interval_method"]
+    for name in drawn.params:
+        ratio = np.diff(drawn.intervals[name]) / np.diff(profiled.intervals[name])
+        assert 0.5 < ratio[0] < 1.7
+
+
+def test_open_ends_are_null_in_strict_json():
+    losses = LOSSES.copy()
+    losses[4] = 7.9
+    result = laws.fit("power_offset", ladder(losses))
+    text = json.dumps(result.to_json(), allow_nan=False)
+    assert "null" in text and any("not determined" in line for line in result.warnings)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95])
+def test_a_level_outside_zero_and_one_is_refused(level):
+    with pytest.raises(UserError, match="level"):
+        laws.fit("power_offset", ladder(), level=level)
+
+
+def test_wider_levels_give_wider_intervals():
+    narrow, wide = (laws.fit("power_offset", noisy(), level=v).intervals for v in (0.68, 0.99))
+    for name in narrow:
+        assert wide[name][0] < narrow[name][0] < narrow[name][1] < wide[name][1]
