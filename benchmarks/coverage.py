@@ -45,7 +45,7 @@ def main() -> None:
     """Print the coverage of each design, in percent."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--replicates", type=int, default=400)
-    parser.add_argument("--all", action="store_true", help="more designs, about three minutes")
+    parser.add_argument("--all", action="store_true", help="more designs, about five minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", help="write the table to this file too")
     args = parser.parse_args()

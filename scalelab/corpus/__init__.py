@@ -1,6 +1,9 @@
-"""Text to token files: sources, cleaning, split, tokenizer, overlap, shards."""
+"""Text to token files: sources, cleaning, split, tokenizer, overlap, shards.
 
-from scalelab.corpus.prepare import prepare
+Preparing a corpus is `scalelab.corpus.prepare`. It is not imported here: training and evaluation
+read shards alone, and the libraries for cleaning would cost each of their jobs a second.
+"""
+
 from scalelab.corpus.shards import Corpus, load
 
-__all__ = ["Corpus", "load", "prepare"]
+__all__ = ["Corpus", "load"]

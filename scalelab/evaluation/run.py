@@ -63,6 +63,11 @@ def evaluate(
                 f"evaluation.context: found {settings['context']}, expected at most the "
                 f"{shape.context} tokens of the model"
             )
+        if not 0 < settings["stride"] <= settings["context"]:
+            raise UserError(
+                f"evaluation.stride: found {settings['stride']}, expected 1 to the context of "
+                f"{settings['context']} tokens"
+            )
         start = time.monotonic()
         # The stream starts with a separator, which is given, not predicted.
         losses = token_losses(

@@ -53,11 +53,11 @@ def run_points(study: Study, fit: Mapping[str, Any] | None) -> list[RunPoint]:
             for run in study.runs
             if run.ok
         ]
-    runs, points = study.by_id(), []
+    points = []
     column = str(fit.get("y", "loss_nats"))
     for item in fit["points"]:
         x, expected = value_at(fit, item), predicted(item)
-        known = [runs[name] for name in item.get("runs", []) if name in runs]
+        known = study.runs_of(item)
         for run in known:
             loss = run.number(column)
             if loss is not None:
@@ -296,7 +296,7 @@ def _steps(axes: "Axes", steps: list[Mapping[str, Any]]) -> list[Any]:
 
 def excluded(study: Study, fit: Mapping[str, Any] | None) -> list[tuple[Run, float, str]]:
     """Runs that are not in the fit, with their x and the reason, by size."""
-    used = {name for item in fit["points"] for name in item.get("runs", [])} if fit else set()
+    used = {run.id for item in fit["points"] for run in study.runs_of(item)} if fit else set()
     reasons = {item["id"]: item["reason"] for item in (fit or {}).get("excluded", ())}
     column = fit["x"] if fit else "N"
     found = []

@@ -63,9 +63,19 @@ class Study:
         """The fits with one explaining column, which a plane figure can show."""
         return [fit for fit in self.fits if isinstance(fit["x"], str)]
 
-    def by_id(self) -> dict[str, Run]:
-        """The runs by their id."""
-        return {run.id: run for run in self.runs}
+    def runs_of(self, point: Mapping[str, Any]) -> list[Run]:
+        """The runs behind one point of a fit, which names them by id or by label.
+
+        Raises UserError for a run that runs.csv does not have: the files are not of one study.
+        """
+        known = {**{run.label: run for run in self.runs}, **{run.id: run for run in self.runs}}
+        for name in point.get("runs", ()):
+            if name not in known:
+                raise UserError(
+                    f"laws.json: a point names the run {name}, which runs.csv does not have: "
+                    "expected the laws of the same study"
+                )
+        return [known[name] for name in point.get("runs", ())]
 
 
 def load_study(

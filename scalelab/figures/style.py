@@ -190,7 +190,7 @@ def plain_log_axis(axes: "Axes") -> None:
 
 
 def power_log_axis(axis: Any, low: float, high: float, most: int = 7) -> None:
-    """Ticks of a logarithmic axis over decades: powers of ten, or 2 x 10^5 on a short range."""
+    """Ticks of a logarithmic axis over decades: powers of ten, or 2×10⁵ on a short range."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
@@ -211,12 +211,18 @@ def _bare_minor_ticks(axis: Any) -> None:
     axis.set_tick_params(which="minor", labelleft=False, labelbottom=False, labelright=False)
 
 
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def power_text(value: float) -> str:
-    """A number as a power of ten in TeX: 200000 is `2 x 10^5`."""
+    """A number as a power of ten: 200000 is `2×10⁵`.
+
+    Superscripts of the font instead of mathematics, which took a third of the time of a figure.
+    """
     mantissa, exponent = f"{value:.6e}".split("e")
     digits = f"{float(mantissa):g}"
-    power = f"10^{{{int(exponent)}}}"
-    return f"${power}$" if digits == "1" else rf"${digits}\!\times\!{power}$"
+    power = f"10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+    return power if digits == "1" else f"{digits}×{power}"
 
 
 def safe_math(text: str, plain: str) -> str:

@@ -1,5 +1,4 @@
-"""Planning: a study becomes a table of runs, before anything trains. Never imports torch."""
+"""Planning: a study becomes a table of runs, before anything trains. Never imports torch.
 
-from scalelab.plan.runs import Plan, Run, build
-
-__all__ = ["Plan", "Run", "build"]
+Start at `scalelab.plan.runs`. It is not imported here: a training job needs the families alone.
+"""

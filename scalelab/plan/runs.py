@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from scalelab.config import PowerRule, Study, with_values
@@ -85,6 +85,12 @@ def build(study: Study) -> Plan:
         raise UserError("the study has no runs: give ladder.widths, ladder.sizes or model.width")
     notes = [f"{repeated} repeated runs removed (equal settings)"] if repeated else []
     runs = sorted(_unique_labels(unique.values()), key=lambda run: (-run.flops, run.label))
+    shortest = min(run.spec["model"]["context"] for run in runs)
+    if evaluation["context"] > shortest:
+        raise UserError(
+            f"evaluation.context: found {evaluation['context']} tokens, expected at most the "
+            f"{shortest} of the shortest model context"
+        )
     return Plan(
         study=study,
         corpus_id=corpus_id,
@@ -133,7 +139,12 @@ def _at(study: Study, point: dict[str, Any]) -> tuple[Any, Any]:
         inner = changed[section]
         *path, last = name.split(".")
         for part in path:
-            inner = inner.setdefault(part, asdict(getattr(getattr(study, section), part)))
+            here = getattr(getattr(study, section), part, None)
+            if not is_dataclass(here) or isinstance(here, type):
+                raise UserError(
+                    f"axes: found {key!r}, but {section}.{part} of the study has no keys of its own"
+                )
+            inner = inner.setdefault(part, asdict(here))
         inner[last] = value
     return (
         with_values(study.model, changed["model"], "axes: model"),

@@ -53,7 +53,7 @@ class Size:
 def sizes(study: Study) -> list[Size]:
     """One row for each size and setting, by N: the runs of a row differ in their seed alone."""
     fit = next(iter(study.fits), None)
-    points = {name: item for item in (fit or {}).get("points", ()) for name in item.get("runs", ())}
+    points = {run.id: item for item in (fit or {}).get("points", ()) for run in study.runs_of(item)}
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in study.runs:
         key = tuple(run.columns.get(name, "") for name in SETTINGS)

@@ -33,10 +33,11 @@ def mirror(
     `mode` is offline, online or disabled; WANDB_MODE replaces it. Returns what was done: mode,
     project, a row a run, warnings. Never raises for a fault of W&B or of the network.
     """
-    mode = os.environ.get("WANDB_MODE", mode).lower()
+    mode = (os.environ.get("WANDB_MODE") or mode).lower()
+    mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)  # W&B's older words
     result: dict[str, Any] = {"mode": mode, "project": project, "runs": [], "warnings": []}
-    if mode in ("disabled", "dryrun"):
-        return result | {"mode": "disabled"}
+    if mode == "disabled":
+        return result
     ledger_path = folder / "logged.json"
     ledger = read_json(ledger_path) if ledger_path.exists() else {}
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,8 @@ import pytest
 from tokenizers import Tokenizer
 
 import scalelab
-from scalelab.corpus import Corpus, load, prepare, tokenizer
+from scalelab.corpus import Corpus, load, tokenizer
+from scalelab.corpus.prepare import prepare
 from scalelab.errors import UserError
 
 Make = Callable[..., Any]
@@ -150,7 +151,7 @@ def test_same_result_in_another_process(
     spec = specification(texts, tokenizer="bpe", vocab_size=400)
     corpus = run(spec, folder / "one")
     code = (
-        "import json, sys; from pathlib import Path; from scalelab.corpus import prepare; "
+        "import json, sys; from pathlib import Path; from scalelab.corpus.prepare import prepare; "
         "prepare(json.loads(sys.argv[1]), Path('two'), lambda line: None)"
     )
     done = subprocess.run(

@@ -22,7 +22,7 @@ def rows_of(path):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_same_input_gives_same_bytes_in_every_format(case, tmp_path, name):
-    study = case("usual")
+    study = case("three sizes")
     first = draw(name, study, tmp_path / "a")
     second = draw(name, study, tmp_path / "b")
     assert [path.suffix for path in first] == [".pdf", ".svg", ".png", ".csv"]
@@ -109,7 +109,7 @@ def test_band_is_split_at_the_largest_size_without_a_gap(case):
     largest = max(point["N"] for point in fit["points"])
     assert inside.x[-1] == beyond.x[0] == largest
     assert inside.predicted[-1] == beyond.predicted[0]
-    assert inside.predicted[-1] == pytest.approx(fit["points"][-1]["predicted_nats"], rel=1e-5)
+    assert inside.predicted[-1] == pytest.approx(fit["points"][-1]["predicted_nats"], rel=1e-4)
     assert beyond.x[-1] == pytest.approx(10 * largest)
 
 
@@ -152,8 +152,7 @@ def test_a_fit_in_bits_and_without_interval_ends_draws(case, tmp_path):
     for row in bits["band"]:
         row |= {"low": None, "high": None}
     for point in bits["points"]:
-        known = study.by_id()
-        values = [known[name].number("bits_per_byte") for name in point["runs"]]
+        values = [run.number("bits_per_byte") for run in study.runs_of(point)]
         point["predicted_bits_per_byte"] = float(gmean(values))
     changed = type(study)(study.name, study.runs, {"fits": [bits]}, study.runs_root)
     rows = rows_of(draw_study("scaling_law", changed, tmp_path, formats=("pdf",))[-1])

@@ -38,6 +38,17 @@ def test_missing_field_of_a_fit_is_named(study):
         load_study(study / "runs.csv", study / "laws.json")
 
 
+def test_points_may_name_runs_by_label_but_not_runs_of_another_study(study, tmp_path):
+    loaded = load_study(study / "runs.csv", study / "laws.json")
+    first = loaded.runs_of(loaded.fits[0]["points"][0])
+    edit(study / "laws.json", first[0].id, first[0].label)
+    again = load_study(study / "runs.csv", study / "laws.json")
+    assert again.runs_of(again.fits[0]["points"][0]) == first
+    edit(study / "laws.json", first[0].label, "stranger")
+    with pytest.raises(UserError, match=r"the run stranger, which runs\.csv does not have"):
+        draw("scaling_law", study, tmp_path / "out")
+
+
 def test_missing_files_are_named(study, tmp_path):
     with pytest.raises(UserError, match=r"none\.csv: no such file"):
         load_study(study / "none.csv", study / "laws.json")

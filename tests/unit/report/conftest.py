@@ -1,4 +1,4 @@
-"""The synthetic studies of the figures' tests. Figures are drawn once; the pages only embed them."""
+"""The synthetic studies of the figures' tests. Figures are drawn once; pages embed them."""
 
 import shutil
 import sys

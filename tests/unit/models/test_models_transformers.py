@@ -1,0 +1,63 @@
+"""A checkpoint that `train` wrote, opened by transformers: the same loss, the same tokens."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from scalelab.corpus.shards import load
+from scalelab.evaluation.perplexity import held_out, token_losses, windows
+from scalelab.evaluation.run import documents, load_model
+from scalelab.files import read_json
+
+transformers = pytest.importorskip("transformers")
+
+
+def test_transformers_gives_the_same_held_out_loss(trained: Path, corpus_folder: Path) -> None:
+    corpus = load(corpus_folder)
+    ours, shape = load_model(trained, read_json(trained / "run.json"))
+    stream = corpus.tokens["test"]
+    assert stream[0] == corpus.separator
+    losses = token_losses(ours, stream[1:], corpus.separator, 16, 8)
+    mine = held_out(losses, documents(corpus, "test")[1:], corpus.bytes("test"))
+
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(trained / "checkpoint")
+    theirs.eval()
+    assert theirs.dtype == torch.float32
+    assert (
+        sum(p.numel() for p in theirs.parameters())
+        == (read_json(trained / "run.json")["counts"]["N_total"])
+    )
+    tokens = torch.tensor(stream.tolist())
+    spans = list(windows(len(tokens) - 1, shape.context, 8))
+    assert len({end - start for start, end, _ in spans}) == 1
+    with torch.no_grad():
+        logits = theirs(torch.stack([tokens[start:end] for start, end, _ in spans])).logits.double()
+    total = 0.0
+    for row, (start, end, scored) in zip(logits.log_softmax(-1), spans, strict=True):
+        targets = tokens[start + 1 : end + 1]
+        picked = row.gather(1, targets[:, None]).squeeze(1)
+        total -= picked[scored - start :].sum().item()
+    assert total / (len(tokens) - 1) == pytest.approx(mine.loss_nats, abs=1e-4)
+    assert mine.loss_nats < math.log(257) - 1, "the run has learned something"
+
+
+def test_the_tokenizer_opens_and_gives_the_text_back(trained: Path) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(trained / "checkpoint")
+    text = "x = 'é 漢'\n\n\tdef  f(a):  # <\n"
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.decode(ids) == text
+    assert len(ids) == len(text.encode())
+    assert tokenizer.eos_token_id == 0
+
+
+def test_the_checkpoint_says_what_it_is(trained: Path) -> None:
+    folder = trained / "checkpoint"
+    assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"] is True
+    run = read_json(trained / "run.json")
+    about = read_json(folder / "scalelab.json")
+    assert about["run"] == run["id"]
+    assert about["data_hash"] == run["provenance"]["data_hash"]
+    assert run["checkpoint_bytes"] == sum(file.stat().st_size for file in folder.iterdir())

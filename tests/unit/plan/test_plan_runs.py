@@ -1,0 +1,285 @@
+"""A study becomes runs: ids that follow the settings and nothing else, axes, ladders, refusals."""
+
+import copy
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalelab.config import parse
+from scalelab.errors import UserError
+from scalelab.plan.command import as_json, as_text
+from scalelab.plan.runs import Plan, build
+
+STUDY: dict[str, Any] = {
+    "study": "tiny",
+    "corpus": {"packages": ["stdlib"], "tokenizer": "bytes"},
+    "model": {"depth": 1, "context": 16},
+    "ladder": {"widths": [8, 16]},
+    "training": {"tokens": 10_000, "batch_tokens": 64},
+}
+
+
+def plan(overrides: dict[str, Any] | None = None) -> Plan:
+    """The plan of the small study with some keys replaced."""
+    return build(parse(copy.deepcopy(STUDY), overrides))
+
+
+def ids(overrides: dict[str, Any] | None = None) -> set[str]:
+    """Ids of its runs."""
+    return {run.id for run in plan(overrides).runs}
+
+
+def refusal(overrides: dict[str, Any]) -> str:
+    """The sentence that the study is refused with."""
+    with pytest.raises(UserError) as caught:
+        plan(overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("written", [0.001, "1e-3", "0.001", 1e-3])
+def test_equal_rates_are_one_run(written: Any) -> None:
+    assert ids({"training.lr": written}) == ids({"training.lr": 0.001})
+    assert ids({"training.tokens": "10k"}) == ids({"training.tokens": 10000.0}) == ids()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"study": "other"},
+        {"description": "words"},
+        {"figures.width": "double"},
+        {"fits": [{"law": "power", "x": "C"}]},
+        {"fits": []},
+        {"tracking.wandb": "disabled"},
+        {"tracking.project": "other"},
+        {"evaluation.stride": 4},
+        {"evaluation.split": "tuning"},
+        {"evaluation.context": 8},
+        {"compute.large_threads": 3},
+    ],
+)
+def test_what_does_not_change_a_run_keeps_its_id(overrides: dict[str, Any]) -> None:
+    assert ids(overrides) == ids()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"training.lr": 0.002},
+        {"training.tokens": 12_000},
+        {"training.batch_tokens": 128},
+        {"training.weight_decay": 0.2},
+        {"training.beta1": 0.8},
+        {"training.beta2": 0.95},
+        {"training.clip": 0.5},
+        {"training.precision": "fp32"},
+        {"training.schedule.kind": "cosine"},
+        {"training.schedule.warmup": 0.1},
+        {"training.schedule.cooldown": 0.2},
+        {"training.schedule.final": 0.1},
+        {"model.depth": 2},
+        {"model.heads": 4},
+        {"model.context": 8},
+        {"seed": 1},
+        {"corpus.test_tokens": 4000},
+        {"corpus.tokenizer": "bpe"},
+        {"compute.large_from": 10, "compute.large_threads": 2},
+    ],
+)
+def test_what_changes_a_run_changes_its_id(overrides: dict[str, Any]) -> None:
+    assert not ids(overrides) & ids()
+
+
+def test_the_evaluation_has_an_id_of_its_own() -> None:
+    first = plan()
+    assert first.evaluation == {"format": 1, "split": "test", "context": 16, "stride": 16}
+    assert plan({"evaluation.context": 16, "evaluation.stride": 16}).evaluation_id == (
+        first.evaluation_id
+    )
+    for changed in ({"evaluation.stride": 4}, {"evaluation.split": "tuning"}):
+        assert plan(changed).evaluation_id != first.evaluation_id
+        assert plan(changed).corpus_id == first.corpus_id
+    assert plan({"corpus.test_tokens": 4000}).corpus_id != first.corpus_id
+
+
+def test_a_new_size_leaves_the_other_runs_as_they_are() -> None:
+    assert ids() < ids({"ladder.widths": [8, 16, 24]})
+    assert ids({"ladder.widths": [16]}) < ids()
+
+
+def test_two_studies_share_a_run_that_they_agree_on() -> None:
+    alone = {"study": "other", "ladder": {"widths": []}, "model.width": 16}
+    assert ids(alone) < ids()
+
+
+def test_a_repeated_value_of_an_axis_is_removed_with_a_note() -> None:
+    found = plan({"axes": {"training.lr": [1e-3, "1e-3", 0.001, 2e-3]}})
+    assert sorted({run.spec["training"]["lr"] for run in found.runs}) == [0.001, 0.002]
+    assert len(found.runs) == 4
+    assert len(found.notes) == 1
+    assert "4 repeated runs removed" in found.notes[0]
+    assert plan().notes == ()
+
+
+def test_axes_are_crossed_with_the_ladder_and_each_other() -> None:
+    found = plan(
+        {
+            "axes": {
+                "training.schedule.kind": ["wsd", "cosine"],
+                "training.schedule.final": [0.0, 0.1],
+                "training.lr": [1e-3, {"value": 1e-2, "at": 1e4, "exponent": -0.5}],
+                "model.depth": [1, 2],
+            }
+        }
+    )
+    assert len(found.runs) == len({run.id for run in found.runs}) == 2**4 * 2
+    assert len({run.label for run in found.runs}) == 2**4 * 2
+    schedules = {
+        (run.spec["training"]["schedule"]["kind"], run.spec["training"]["schedule"]["final"])
+        for run in found.runs
+    }
+    assert schedules == {("wsd", 0), ("wsd", 0.1), ("cosine", 0), ("cosine", 0.1)}
+    labels = [run.label for run in found.runs]
+    assert all(set(label) <= {*"abcdefghijklmnopqrstuvwxyz0123456789-.+_"} for label in labels)
+
+
+def test_a_key_of_a_power_rule_can_be_an_axis() -> None:
+    rule = {"value": 1e-2, "at": 1e4, "exponent": -0.5}
+    found = plan({"training.lr": rule, "axes": {"training.lr.exponent": [0, -0.5]}})
+    rates = {(run.spec["model"]["width"], run.spec["training"]["lr"]) for run in found.runs}
+    flat = {rate for _, rate in rates if rate == 0.01}
+    assert flat == {0.01}
+    assert len(rates) == 4
+
+
+def test_widths_may_be_an_axis() -> None:
+    found = plan({"ladder.widths": [], "axes": {"model.width": [8, 16]}})
+    assert {run.id for run in found.runs} == ids()
+
+
+@pytest.mark.parametrize("of", ["N", "D"])
+def test_a_power_rule_follows_the_size(of: str) -> None:
+    lr = {"value": 3e-3, "at": 1e4, "exponent": -0.3, "of": of}
+    batch = {"value": 128, "at": 1e4, "exponent": 1, "of": "N"}
+    found = plan({"training.lr": lr, "training.batch_tokens": batch, "ladder.widths": [16, 32]})
+    for run in found.runs:
+        x = run.counts.n if of == "N" else 10_000
+        assert run.spec["training"]["lr"] == pytest.approx(3e-3 * (x / 1e4) ** -0.3, rel=1e-5)
+        sequences = max(1, round(128 * run.counts.n / 1e4 / 16))
+        assert run.spec["training"]["batch_tokens"] == sequences * 16
+
+
+def test_tokens_are_what_whole_steps_see() -> None:
+    for run in plan({"training.tokens": 10_000, "training.batch_tokens": 96}).runs:
+        assert run.spec["training"]["steps"] == 104
+        assert run.tokens == 104 * 96 == 9984
+        assert run.flops == 9984 * run.counts.training_flops
+    for run in plan({"training.tokens": None, "training.tokens_per_param": 20}).runs:
+        assert abs(run.tokens - 20 * run.counts.n) <= 32
+
+
+def test_the_schedule_is_in_steps() -> None:
+    changed = {"training.schedule": {"warmup": 0.015, "cooldown": 0.25, "final": 0.1}}
+    schedule = plan(changed).runs[0].spec["training"]["schedule"]
+    assert schedule == {"kind": "wsd", "warmup_steps": 3, "cooldown_steps": 39, "final": 0.1}
+    cosine = plan({"training.schedule.kind": "cosine"}).runs[0].spec["training"]["schedule"]
+    assert cosine["cooldown_steps"] == 0
+
+
+@pytest.mark.parametrize("target", [2_000, 20_000, 123_456, 1_000_000])
+def test_a_size_becomes_the_nearest_width(target: int) -> None:
+    changed = {"ladder": {"sizes": [target], "width_multiple": 8}, "model.heads": 4}
+    changed["training"] = {"tokens": "1M"}
+    (run,) = plan({**changed, "ladder.widths": []}).runs
+    width = run.spec["model"]["width"]
+    assert width % 8 == 0
+    chosen = abs(math.log(run.counts.n / target))
+    for other in (width - 8, width + 8):
+        if other:
+            (near,) = plan({**changed, "ladder": {"widths": [other]}}).runs
+            assert chosen <= abs(math.log(near.counts.n / target))
+
+
+def test_seeds_are_separate_runs_and_the_smallest_get_more() -> None:
+    changed = {"ladder": {"widths": [24, 8, 16], "seeds": 1, "smallest": 2, "smallest_seeds": 3}}
+    found = plan(changed)
+    assert sorted(run.label for run in found.runs) == [
+        *(f"d16-s{seed}" for seed in (1, 2, 3)),
+        "d24-s1",
+        *(f"d8-s{seed}" for seed in (1, 2, 3)),
+    ]
+    assert {run.spec["seed"] for run in found.runs} == {1234, 1235, 1236}
+    flops = [run.flops for run in found.runs]
+    assert flops == sorted(flops, reverse=True), "the costliest run starts first"
+
+
+def test_large_runs_get_the_threads() -> None:
+    found = plan({"compute": {"large_from": 2000, "large_threads": 2}})
+    assert {run.spec["model"]["width"]: run.spec["threads"] for run in found.runs} == {8: 1, 16: 2}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ({"ladder.widths": [9]}, ["model.width: found 9", "multiple", "2"]),
+        ({"model.family": "gpt9"}, ["model.family: found 'gpt9'", "gpt2"]),
+        ({"training.tokens": 500}, ["width", "8 steps", "at least 10"]),
+        ({"ladder.widths": []}, ["no runs", "ladder.widths"]),
+        ({"ladder": {"widths": [], "sizes": []}}, ["no runs", "ladder.sizes"]),
+        ({"model.width": 8}, ["one of ladder.widths, ladder.sizes and model.width"]),
+        ({"ladder.sizes": [1000]}, ["one of ladder.widths, ladder.sizes and model.width"]),
+        ({"ladder": {"widths": [], "sizes": [1000, 1010]}}, ["too close", "[8, 8]"]),
+        ({"axes": {"training.lr": []}}, ["axes.training.lr", "empty"]),
+        ({"axes": {"lr": [1]}}, ["axes: found 'lr'", "training.lr"]),
+        ({"axes": {"seed": [1]}}, ["axes: found 'seed'"]),
+        ({"axes": {"corpus.vocab_size": [300]}}, ["axes: found 'corpus.vocab_size'"]),
+        ({"axes": {"training.lrs": [1]}}, ["axes: training", "'lrs'"]),
+        ({"axes": {"training.schedule.kinds": ["wsd"]}}, ["'schedule.kinds'"]),
+        ({"axes": {"training.foo.kind": ["wsd"]}}, ["'training.foo.kind'", "training.foo"]),
+        ({"axes": {"training.lr.value": [1]}}, ["'training.lr.value'", "training.lr"]),
+        ({"axes": {"training.lr": ["fast"]}}, ["lr: found 'fast'", "number"]),
+        ({"axes": {"training.lr": [-1]}}, ["lr: found -1", "greater than 0"]),
+        ({"evaluation.stride": 17}, ["evaluation.stride: found 17", "16"]),
+        ({"evaluation.context": 17}, ["evaluation.context: found 17", "16"]),
+        ({"axes": {"model.context": [8, 16]}}, ["evaluation.context: found 16", "8"]),
+        ({"corpus.packages": ["no-such-distribution"]}, ["'no-such-distribution'", "installed"]),
+    ],
+)
+def test_a_design_that_cannot_be_run_is_one_sentence(
+    overrides: dict[str, Any], parts: list[str]
+) -> None:
+    sentence = refusal(overrides)
+    for part in parts:
+        assert part in sentence
+
+
+def test_the_plan_as_json_and_on_paper() -> None:
+    found = plan()
+    written = as_json(found)
+    assert [item["id"] for item in written["runs"]] == [run.id for run in found.runs]
+    for item, run in zip(written["runs"], found.runs, strict=True):
+        assert (item["N"], item["D"], item["C"]) == (run.counts.n, run.tokens, run.flops)
+    assert {"figures", "fits", "tracking"}.isdisjoint(written)
+    text = as_text(found)
+    assert all(run.id in text and f"{run.counts.n:,}" in text for run in found.runs)
+
+
+def test_planning_loads_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, scalelab.plan.command, scalelab.config as c, scalelab.plan.runs as p\n"
+        f"p.build(c.parse({STUDY!r}))\n"
+        "print([name for name in ('torch', 'transformers', 'wandb') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).resolve().parents[3],
+    )
+    assert done.stdout.strip() == "[]"

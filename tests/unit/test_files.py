@@ -1,0 +1,102 @@
+"""Files are whole or absent, JSON is strict, and equal values have equal digests."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from scalelab import files
+from scalelab.errors import UserError
+
+
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
+        temporary.write_text("half of the new te")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_raises_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    with files.atomic_folder(path) as temporary:
+        (temporary / "old").write_text("1")
+    with pytest.raises(RuntimeError), files.atomic_folder(path) as temporary:
+        (temporary / "new").write_text("2")
+        raise RuntimeError
+    assert [item.name for item in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_replaces_the_older_one_whole(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        with files.atomic_folder(tmp_path / "folder") as temporary:
+            (temporary / name).write_text(name)
+    assert [item.name for item in (tmp_path / "folder").iterdir()] == ["new"]
+
+
+def test_nothing_stands_under_the_name_before_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    with files.atomic_path(path) as temporary:
+        temporary.write_text("text")
+        assert not path.exists()
+        assert temporary.parent == path.parent, "a rename must stay on one file system"
+    assert path.read_text() == "text"
+
+
+def test_others_can_read_what_was_written(tmp_path: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        files.write_text(tmp_path / "a.txt", "text")
+        with files.atomic_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o755
+
+
+def test_text_is_utf8_with_its_own_line_ends(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a.txt", "α\r\nb\n")
+    assert (tmp_path / "a.txt").read_bytes() == "α\r\nb\n".encode()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [1.0, float("-inf")]}])
+def test_json_refuses_what_is_no_number(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "a.json", value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_comes_back(tmp_path: Path) -> None:
+    value = {"b": [1, 2.5, None, True], "a": "é", "tiny": 1e-300}
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == value
+    assert list(json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))) == [*value]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b"{'a': 1}"])
+def test_broken_json_is_a_sentence_with_the_path(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.json: expected a JSON file"):
+        files.read_json(path)
+    with pytest.raises(UserError, match=r"none\.json: no such file"):
+        files.read_json(tmp_path / "none.json")
+    with pytest.raises(UserError, match="expected a JSON file"):
+        files.read_json(tmp_path)
+
+
+def test_equal_values_have_equal_digests() -> None:
+    first = {"lr": 1e-3, "sizes": (8, 16.0), "x": None}
+    second = {"x": None, "sizes": [8.0, 16], "lr": 0.001}
+    assert files.digest(first) == files.digest(second)
+    assert files.digest(first) != files.digest({**first, "lr": 0.0010001})
+    assert files.digest({"a": 1}) != files.digest({"a": "1"})
+    assert files.digest({"a": 1}) != files.digest({"a": True})
+    assert len(files.digest(first)) == 12
+    with pytest.raises(ValueError):
+        files.digest({"a": float("nan")})
