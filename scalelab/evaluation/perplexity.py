@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+
+from scalelab.models import LanguageModel
 
 BATCH_TOKENS = 8192
 
@@ -55,7 +56,7 @@ def windows(length: int, context: int, stride: int) -> Iterator[tuple[int, int, 
 
 
 def token_losses(
-    model: nn.Module,
+    model: LanguageModel,
     tokens: np.ndarray,
     separator: int,
     context: int,

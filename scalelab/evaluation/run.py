@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
 
 from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
 from scalelab.evaluation.perplexity import held_out, token_losses
 from scalelab.files import read_json, write_json
-from scalelab.models import build, load_weights
+from scalelab.models import LanguageModel, build, load_weights
 from scalelab.plan.families import Shape
 from scalelab.provenance import manifest
 from scalelab.training import machine
@@ -99,7 +98,7 @@ def evaluate(
     return result
 
 
-def load_model(run_folder: Path, run: dict[str, Any]) -> tuple[nn.Module, Shape]:
+def load_model(run_folder: Path, run: dict[str, Any]) -> tuple[LanguageModel, Shape]:
     """The model of a finished run, read from its checkpoint."""
     path = run_folder / "checkpoint" / "model.safetensors"
     try:

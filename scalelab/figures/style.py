@@ -33,7 +33,7 @@ FAILED = "#CC3311"
 SEED = "#8a8a8a"
 GUIDE = "#9a9a9a"
 
-SETTINGS: dict[str, Any] = {
+SETTINGS: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib, so every machine has it
     "mathtext.fontset": "dejavusans",
     "font.size": 7.5,
@@ -88,10 +88,11 @@ def new_figure(width: str, height: float) -> "Figure":
     """An empty figure of a column's width and a height in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     # 72 dots an inch is what PDF and SVG use, so their text is measured once and not again.
-    figure = Figure(figsize=(WIDTHS[width], height), dpi=72, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.04)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.04)
+    figure = Figure(figsize=(WIDTHS[width], height), dpi=72, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -99,7 +100,7 @@ def new_figure(width: str, height: float) -> "Figure":
 def save(figure: "Figure", path: Path) -> Path:
     """Write a figure atomically in the format of the path's suffix, without dates."""
     kind = path.suffix[1:]
-    metadata: dict[str, Any] = {
+    metadata: Any = {
         "pdf": {"CreationDate": None, "Creator": "scalelab", "Producer": None},
         "svg": {"Date": None, "Creator": "scalelab"},
         "png": {"Software": None},
@@ -250,7 +251,7 @@ def covered(axes: "Axes", box: Any, lines: Iterable[Any]) -> bool:
 
 
 def place_legend(
-    axes: "Axes", lines: Sequence[Any], places: Sequence[str], **options: Any
+    axes: Any, lines: Sequence[Any], places: Sequence[str], **options: Any
 ) -> "Legend":
     """Put the legend where it covers no line; raise the top of the axis until there is room.
 

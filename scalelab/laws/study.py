@@ -51,7 +51,7 @@ def fit_study(
             if place == 0:
                 raise UserError(f"study {name}, {law}: {error}") from None
             failed.append({**keys, "reason": str(error)})
-    table = digest(runs.astype(object).where(runs.notna(), None).astype(str).to_dict("list"))
+    table = digest(runs.to_csv(index=False))
     return {
         "study": name,
         "fits": blocks,

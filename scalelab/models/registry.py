@@ -15,18 +15,29 @@ from scalelab.models import families
 from scalelab.plan.families import Shape
 
 
+class LanguageModel(nn.Module):
+    """What training and evaluation ask of a model, whatever its family."""
+
+    head_dtype: torch.dtype
+    """Compute precision of the output head in training."""
+
+    def losses(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
+        """Loss in nats by token, (B, T)."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Family:
     """The torch side of a family (its counts are in `scalelab.plan.families`)."""
 
-    build: Callable[[Shape], nn.Module]
+    build: Callable[[Shape], LanguageModel]
     """Module on the CPU in fp32. Its forward takes inputs and targets, int64 (B, T), and returns
     the summed loss in nats as a scalar; `losses(inputs, targets)` returns them by token, (B, T)."""
-    initialise: Callable[[nn.Module, torch.Generator], None]
+    initialise: Callable[[LanguageModel, torch.Generator], None]
     """Draw the weights."""
     config: Callable[[Shape], dict[str, Any]]
     """The transformers configuration (config.json)."""
-    state: Callable[[nn.Module], dict[str, torch.Tensor]]
+    state: Callable[[LanguageModel], dict[str, torch.Tensor]]
     """Weights under the names of the transformers class."""
 
 
@@ -57,7 +68,7 @@ def get(name: str) -> Family:
     return FAMILIES[name]
 
 
-def build(shape: Shape, seed: int) -> nn.Module:
+def build(shape: Shape, seed: int) -> LanguageModel:
     """A freshly initialised model; equal seeds give equal weights."""
     family = get(shape.family)
     model = family.build(shape)
@@ -65,7 +76,7 @@ def build(shape: Shape, seed: int) -> nn.Module:
     return model
 
 
-def export(model: nn.Module, shape: Shape) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def export(model: LanguageModel, shape: Shape) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Configuration and weights that `AutoModelForCausalLM.from_pretrained` opens."""
     family = get(shape.family)
     weights = {
@@ -75,7 +86,7 @@ def export(model: nn.Module, shape: Shape) -> tuple[dict[str, Any], dict[str, to
     return family.config(shape), weights
 
 
-def load_weights(model: nn.Module, shape: Shape, weights: dict[str, torch.Tensor]) -> None:
+def load_weights(model: LanguageModel, shape: Shape, weights: dict[str, torch.Tensor]) -> None:
     """Fill a model from what `export` gave (the names of its transformers class).
 
     Raises `UserError` when a weight is missing or has another shape.

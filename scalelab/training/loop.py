@@ -25,6 +25,8 @@ MICRO_TOKENS = 4096
 """Tokens of one forward pass at most; a larger batch is summed up from several."""
 RECORDS = 150
 """Lines of metrics in a run, about."""
+WORSE = 1.05
+"""A run has diverged when its loss is this many times that of step 1: one batch alone is noisy."""
 
 
 class Interrupted(Exception):
@@ -167,7 +169,7 @@ class Trainer:
 
     def _worse_than_at_start(self, mean: float) -> bool:
         warm = self.done > self.recipe["schedule"]["warmup_steps"]
-        return warm and len(self.records) > 2 and mean > self.records[0]["loss_nats"]
+        return warm and len(self.records) > 2 and mean > WORSE * self.records[0]["loss_nats"]
 
     def _record(self, loss: float, lr: float, norm: float) -> None:
         tokens = self.done * self.recipe["batch_tokens"]

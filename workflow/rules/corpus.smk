@@ -13,12 +13,12 @@ rule corpus:
         "results/corpora/{corpus}/logs/corpus.tsv"
     wildcard_constraints:
         corpus=PLAN.corpus_id,
+    conda:
+        ENVIRONMENT
     threads: workflow.cores
     params:
         spec=canonical_json(PLAN.corpus),
         code=code_digest(*CODE["corpus"]),
-    conda:
-        ENVIRONMENT
     shell:
         "{PYTHON:q} -m scalelab corpus --spec {params.spec:q}"
         " --out results/corpora/{wildcards.corpus} --log {log:q}"

@@ -8,14 +8,14 @@ rule evaluate:
         f"{RUN}/logs/evaluate.log",
     benchmark:
         f"{RUN}/logs/evaluate.tsv"
-    threads: 1
     # After all training: a job of one thread between them would keep the large runs from both cores.
     priority: after_training
+    conda:
+        ENVIRONMENT
+    threads: 1
     params:
         settings=canonical_json(PLAN.evaluation),
         code=code_digest(*CODE["evaluate"]),
-    conda:
-        ENVIRONMENT
     shell:
         "{PYTHON:q} -m scalelab evaluate --run results/runs/{wildcards.run} --corpus {CORPUS:q}"
         " --settings {params.settings:q} --out {output.result:q} --threads {threads}"
@@ -32,10 +32,10 @@ rule collect:
         checkpoints=directory(f"{STUDY}/checkpoints"),
     log:
         f"{STUDY}/logs/collect.log",
-    params:
-        code=code_digest("evaluation/collect"),
     conda:
         ENVIRONMENT
+    params:
+        code=code_digest("evaluation/collect"),
     shell:
         "{PYTHON:q} -m scalelab collect --plan {input.plan:q} --runs-root results/runs"
         " --out {output.runs:q} --checkpoints {output.checkpoints:q} > {log:q} 2>&1"

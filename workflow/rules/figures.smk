@@ -22,11 +22,11 @@ rule figures:
         f"{STUDY}/logs/figures.log",
     benchmark:
         f"{STUDY}/logs/figures.tsv"
+    conda:
+        ENVIRONMENT
     params:
         width=PLAN.study.figures.width,
         code=code_digest(*CODE["figures"]),
-    conda:
-        ENVIRONMENT
     shell:
         "{PYTHON:q} -m scalelab figures --runs {input.runs:q} --laws {input.laws:q}"
         " --runs-root results/runs --width {params.width} --out {STUDY:q}/figures"

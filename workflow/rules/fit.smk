@@ -7,12 +7,12 @@ rule fit:
         f"{STUDY}/logs/fit.log",
     benchmark:
         f"{STUDY}/logs/fit.tsv"
+    conda:
+        ENVIRONMENT
     params:
         fits=canonical_json(FITS),
         study=PLAN.study.study,
         code=code_digest(*CODE["fit"]),
-    conda:
-        ENVIRONMENT
     shell:
         "{PYTHON:q} -m scalelab fit {input.runs:q} --fits {params.fits:q} --study {params.study}"
         " --json {output.laws:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

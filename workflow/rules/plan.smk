@@ -3,11 +3,10 @@ rule plan:
         plan=f"{STUDY}/plan.json",
     log:
         f"{STUDY}/logs/plan.log",
-    params:
-        plan=PLAN_DIGEST,
-        overrides=OVERRIDES,
     conda:
         ENVIRONMENT
+    params:
+        plan=PLAN_DIGEST,
     shell:
-        "{PYTHON:q} -m scalelab plan {STUDY_FILE:q} --set {params.overrides:q}"
+        "{PYTHON:q} -m scalelab plan {STUDY_FILE:q} --set {OVERRIDES:q}"
         " --json {output.plan:q} > {log:q} 2>&1"

@@ -10,10 +10,10 @@ rule tables:
         numbers=f"{STUDY}/tables/numbers.tex",
     log:
         f"{STUDY}/logs/tables.log",
-    params:
-        code=code_digest(*CODE["report"]),
     conda:
         ENVIRONMENT
+    params:
+        code=code_digest(*CODE["report"]),
     shell:
         "{PYTHON:q} -m scalelab tables --runs {input.runs:q} --laws {input.laws:q}"
         " --out {STUDY:q}/tables > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
@@ -28,15 +28,13 @@ rule report:
         figures=expand(STUDY + "/figures/{kind}.svg", kind=KINDS),
         tables=f"{STUDY}/tables/numbers.tex",
     output:
-        html=report(
-            f"{STUDY}/report.html", caption="../report/report.rst", category="Report"
-        ),
+        html=report(f"{STUDY}/report.html", caption="../report/report.rst", category="Report"),
     log:
         f"{STUDY}/logs/report.log",
-    params:
-        code=code_digest(*CODE["report"]),
     conda:
         ENVIRONMENT
+    params:
+        code=code_digest(*CODE["report"]),
     shell:
         "{PYTHON:q} -m scalelab report --runs {input.runs:q} --laws {input.laws:q}"
         " --figures {STUDY:q}/figures --manifest {input.manifest:q} --plan {input.plan:q}"

@@ -8,12 +8,12 @@ rule track:
         result=f"{STUDY}/tracking.json",
     log:
         f"{STUDY}/logs/track.log",
+    conda:
+        ENVIRONMENT
     params:
         mode=PLAN.study.tracking.wandb,
         project=PLAN.study.tracking.project,
         code=code_digest(*CODE["track"]),
-    conda:
-        ENVIRONMENT
     shell:
         "{PYTHON:q} -m scalelab track --plan {input.plan:q} --runs-root results/runs"
         " --mode {params.mode} --project {params.project:q} --folder {STUDY:q}/wandb"

@@ -9,13 +9,13 @@ rule train:
         f"{RUN}/logs/train.log",
     benchmark:
         f"{RUN}/logs/train.tsv"
-    threads: run_threads
     priority: costliest_first
+    conda:
+        ENVIRONMENT
+    threads: run_threads
     params:
         spec=spec,
         code=code_digest(*CODE["train"]),
-    conda:
-        ENVIRONMENT
     shell:
         "{PYTHON:q} -m scalelab train --spec {params.spec:q} --corpus {CORPUS:q}"
         " --out results/runs/{wildcards.run} --threads {threads} --log {log:q}"

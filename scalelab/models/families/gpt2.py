@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from scalelab.models.layers import causal_attention, head_loss, head_losses
-from scalelab.models.registry import Family, register
+from scalelab.models.registry import Family, LanguageModel, register
 from scalelab.plan.families import Shape
 
 REFERENCE_WIDTH = 768
@@ -38,7 +38,7 @@ class Block(nn.Module):
         return x_BTD + self.down(inner)  # type: ignore[no-any-return]
 
 
-class GPT2(nn.Module):
+class GPT2(LanguageModel):
     """Token and position embedding, blocks, final norm; the head is the token embedding."""
 
     def __init__(self, shape: Shape) -> None:
@@ -71,7 +71,7 @@ class GPT2(nn.Module):
         return head_losses(self.hidden(inputs_BT), self.tokens.weight, targets_BT)
 
 
-def initialise(model: nn.Module, generator: torch.Generator) -> None:
+def initialise(model: LanguageModel, generator: torch.Generator) -> None:
     """GPT-2's normal initialisation (std 0.02 at width 768), std falling as 1/sqrt(width).
 
     Projections into the residual stream are divided by sqrt(2 L) as in the paper (section 2.3);
@@ -111,7 +111,7 @@ def config(shape: Shape) -> dict[str, Any]:
     }
 
 
-def state(model: nn.Module) -> dict[str, torch.Tensor]:
+def state(model: LanguageModel) -> dict[str, torch.Tensor]:
     """Weights under GPT2LMHeadModel's names; its linear layers store the transpose."""
     assert isinstance(model, GPT2)
     out = {

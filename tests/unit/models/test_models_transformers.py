@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from scalelab.corpus.shards import load
 from scalelab.evaluation.perplexity import held_out, token_losses, windows
 from scalelab.evaluation.run import documents, load_model
-from scalelab.files import read_json
+from scalelab.files import read_json, write_json
+from scalelab.models import build, export, registry
+from scalelab.plan.families import Shape
 
 transformers = pytest.importorskip("transformers")
 
@@ -42,6 +46,25 @@ def test_transformers_gives_the_same_held_out_loss(trained: Path, corpus_folder:
         total -= picked[scored - start :].sum().item()
     assert total / (len(tokens) - 1) == pytest.approx(mine.loss_nats, abs=1e-4)
     assert mine.loss_nats < math.log(257) - 1, "the run has learned something"
+
+
+@pytest.mark.parametrize("family", registry.names())
+def test_every_family_is_the_model_that_its_export_says(family: str, tmp_path: Path) -> None:
+    shape = Shape(family, depth=2, width=8, heads=2, context=16, vocab=300)
+    ours = build(shape, seed=3)
+    with torch.no_grad():
+        for parameter in ours.parameters():  # biases and norms too, which start at 0 and 1
+            parameter.add_(torch.randn(parameter.shape, generator=torch.manual_seed(1)) / 4)
+    config, weights = export(ours, shape)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    write_json(tmp_path / "config.json", config)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    inputs, targets = torch.randint(300, (2, 3, 16), generator=torch.manual_seed(2))
+    with torch.no_grad():
+        logits = theirs(inputs).logits
+        losses = ours.losses(inputs, targets)
+    expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    assert torch.allclose(losses.flatten(), expected, atol=1e-4)
 
 
 def test_the_tokenizer_opens_and_gives_the_text_back(trained: Path) -> None:

@@ -56,10 +56,10 @@ def test_loss_falls_and_the_record_is_whole(spec: Spec, trainer: Make) -> None:
 
 
 def test_long_runs_have_about_150_lines(spec: Spec, trainer: Make) -> None:
-    outcome = trainer(spec(steps=310, batch_tokens=16)).run(1e9, never)
+    outcome = trainer(spec(steps=303, batch_tokens=32)).run(1e9, never)
     steps = [line["step"] for line in outcome.records]
-    assert steps == [1, *range(2, 311, 2)]
-    assert [line["tokens"] for line in outcome.records] == [16 * step for step in steps]
+    assert steps == [1, *range(2, 303, 2), 303]
+    assert [line["tokens"] for line in outcome.records] == [32 * step for step in steps]
 
 
 def test_the_first_line_is_the_mean_loss_by_token(spec: Spec, trainer: Make) -> None:
@@ -76,7 +76,6 @@ def test_the_first_line_is_the_mean_loss_by_token(spec: Spec, trainer: Make) -> 
 def test_micro_batches_change_neither_loss_nor_weights(
     spec: Spec, trainer: Make, tmp_path: Path, micro: int
 ) -> None:
-    # Two steps: AdamW turns a difference in a tiny gradient into one of the size of the rate.
     settings = spec(steps=2, batch_tokens=256, lr=0.003)
     whole, parts = trainer(settings), trainer(settings, folder=tmp_path / "other")
     assert whole.micro == 16
@@ -86,7 +85,10 @@ def test_micro_batches_change_neither_loss_nor_weights(
         assert one["loss_nats"] == pytest.approx(other["loss_nats"], abs=1e-6)
         assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-5)
     assert torch.allclose(whole.optimizer.first, parts.optimizer.first, atol=1e-6)
-    assert torch.allclose(weights(whole), weights(parts), atol=1e-5)
+    # AdamW turns rounding in a gradient that is truly 0 (the biases of keys) into whole steps.
+    real = whole.optimizer.second.sqrt() > 1e-5
+    assert real.float().mean() > 0.95
+    assert torch.allclose(weights(whole)[real], weights(parts)[real], atol=1e-6)
 
 
 def test_a_batch_is_cut_so_that_a_forward_pass_stays_small(
@@ -195,6 +197,13 @@ def test_a_rate_that_is_too_high_ends_as_diverged(spec: Spec, trainer: Make) -> 
     assert outcome.reason.startswith(f"step {outcome.steps}: loss ")
     assert outcome.steps < 60
     json.dumps(outcome.records, allow_nan=False)
+
+
+def test_a_rate_that_is_too_low_is_no_divergence(spec: Spec, trainer: Make) -> None:
+    outcome = trainer(spec(steps=300, batch_tokens=16, lr=1e-6)).run(1e9, never)
+    assert outcome.status == "ok"
+    losses = [line["loss_nats"] for line in outcome.records]
+    assert max(losses[3:]) > losses[0], "by chance alone"
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
