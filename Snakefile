@@ -21,9 +21,14 @@ include: "workflow/rules/publish.smk"
 rule all:
     default_target: True
     input:
-        f"{STUDY}/runs.csv",
-        f"{STUDY}/tracking.json",
-        f"{STUDY}/report.html" if FITS else [],
+        # Everything that is promised: Snakemake does not miss what no target asks for.
+        of_all_runs("checkpoint"),
+        of_all_runs("metrics.jsonl"),
+        of_all_runs(EVALUATION),
+        rules.collect.output,
+        rules.track.output,
+        [rules.fit.output, rules.figures.output, rules.tables.output] if FITS else [],
+        rules.report.output if FITS else [],
 
 
 onstart:

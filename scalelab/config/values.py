@@ -28,6 +28,7 @@ def to_count(value: Any) -> Any:
 
 
 def to_number(value: Any) -> Any:
+    """Anything but a truth value, which Python would take for 0 or 1."""
     if isinstance(value, bool):
         raise ValueError("expected a number")
     return value

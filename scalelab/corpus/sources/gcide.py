@@ -125,7 +125,8 @@ def _files(version: str) -> list[Path]:
 
 def _join(name: str, texts: list[tuple[str, str]]) -> Iterator[Document]:
     """Documents of consecutive entries; the last of a letter may be shorter."""
-    first, parts, size = "", [], 0
+    first, size = "", 0
+    parts: list[str] = []
     for word, text in texts:
         if not text:
             continue
