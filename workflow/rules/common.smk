@@ -2,6 +2,7 @@
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 
 from filelock import FileLock, Timeout
 
@@ -14,8 +15,12 @@ from scalelab.provenance import CODE, code_digest
 from scalelab.training.progress import MANAGER, manager_identity
 
 DEFAULT_STUDY = Path(workflow.basedir) / "config" / "quickstart.yaml"
-PYTHON = sys.executable
 ENVIRONMENT = "../../environment.yml"
+
+# In shell commands `scalelab` is this package, run by the interpreter that runs Snakemake: not what
+# PATH holds. As a prefix it is no parameter, so that another interpreter reruns nothing.
+INTERPRETER = quote(sys.executable).replace("{", "{{").replace("}", "}}")
+shell.prefix(f'set -euo pipefail; scalelab() {{{{ {INTERPRETER} -m scalelab "$@"; }}}}; ')
 
 # Jobs on this host end themselves when the workflow that started them is gone.
 os.environ[MANAGER] = manager_identity()
@@ -69,7 +74,7 @@ def after_training(wildcards):
 
 
 def of_all_runs(name):
-    return expand("results/runs/{run}/" + name, run=RUNS)
+    return [f"results/runs/{run}/{name}" for run in RUNS]
 
 
 def hold_folder():

@@ -20,5 +20,5 @@ rule corpus:
         spec=canonical_json(PLAN.corpus),
         code=code_digest(*CODE["corpus"]),
     shell:
-        "{PYTHON:q} -m scalelab corpus --spec {params.spec:q}"
+        "scalelab corpus --spec {params.spec:q}"
         " --out results/corpora/{wildcards.corpus} --log {log:q}"

@@ -1,5 +1,6 @@
 rule evaluate:
     input:
+        data_hash=f"{CORPUS}/data_hash",
         run=f"{RUN}/run.json",
         checkpoint=f"{RUN}/checkpoint",
     output:
@@ -14,10 +15,11 @@ rule evaluate:
         ENVIRONMENT
     threads: 1
     params:
+        corpus=subpath(input.data_hash, parent=True),
         settings=canonical_json(PLAN.evaluation),
         code=code_digest(*CODE["evaluate"]),
     shell:
-        "{PYTHON:q} -m scalelab evaluate --run results/runs/{wildcards.run} --corpus {CORPUS:q}"
+        "scalelab evaluate --run results/runs/{wildcards.run} --corpus {params.corpus:q}"
         " --settings {params.settings:q} --out {output.result:q} --threads {threads}"
         " --log {log:q}"
 
@@ -37,5 +39,5 @@ rule collect:
     params:
         code=code_digest("evaluation/collect"),
     shell:
-        "{PYTHON:q} -m scalelab collect --plan {input.plan:q} --runs-root results/runs"
+        "scalelab collect --plan {input.plan:q} --runs-root results/runs"
         " --out {output.runs:q} --checkpoints {output.checkpoints:q} > {log:q} 2>&1"

@@ -7,7 +7,7 @@ rule figures:
         laws=f"{STUDY}/laws.json",
         metrics=of_all_runs("metrics.jsonl"),
     output:
-        pdf=expand(STUDY + "/figures/{kind}.pdf", kind=KINDS),
+        pdf=[f"{STUDY}/figures/{kind}.pdf" for kind in KINDS],
         svg=[
             report(
                 f"{STUDY}/figures/{kind}.svg",
@@ -16,8 +16,8 @@ rule figures:
             )
             for kind in KINDS
         ],
-        png=expand(STUDY + "/figures/{kind}.png", kind=KINDS),
-        csv=expand(STUDY + "/figures/{kind}.csv", kind=KINDS),
+        png=[f"{STUDY}/figures/{kind}.png" for kind in KINDS],
+        csv=[f"{STUDY}/figures/{kind}.csv" for kind in KINDS],
     log:
         f"{STUDY}/logs/figures.log",
     benchmark:
@@ -25,9 +25,10 @@ rule figures:
     conda:
         ENVIRONMENT
     params:
+        folder=subpath(output[0], parent=True),
         width=PLAN.study.figures.width,
         code=code_digest(*CODE["figures"]),
     shell:
-        "{PYTHON:q} -m scalelab figures --runs {input.runs:q} --laws {input.laws:q}"
-        " --runs-root results/runs --width {params.width} --out {STUDY:q}/figures"
+        "scalelab figures --runs {input.runs:q} --laws {input.laws:q}"
+        " --runs-root results/runs --width {params.width} --out {params.folder:q}"
         " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

@@ -14,5 +14,5 @@ rule fit:
         study=PLAN.study.study,
         code=code_digest(*CODE["fit"]),
     shell:
-        "{PYTHON:q} -m scalelab fit {input.runs:q} --fits {params.fits:q} --study {params.study}"
+        "scalelab fit {input.runs:q} --fits {params.fits:q} --study {params.study}"
         " --json {output.laws:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

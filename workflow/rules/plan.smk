@@ -7,6 +7,9 @@ rule plan:
         ENVIRONMENT
     params:
         plan=PLAN_DIGEST,
+        # Functions of the output are no reason to rerun: what they decide is in the digest.
+        study=lambda wildcards, output: STUDY_FILE,
+        overrides=lambda wildcards, output: OVERRIDES,
     shell:
-        "{PYTHON:q} -m scalelab plan {STUDY_FILE:q} --set {OVERRIDES:q}"
+        "scalelab plan {params.study:q} --set {params.overrides:q}"
         " --json {output.plan:q} > {log:q} 2>&1"

@@ -13,10 +13,11 @@ rule tables:
     conda:
         ENVIRONMENT
     params:
+        folder=subpath(output.numbers, parent=True),
         code=code_digest(*CODE["report"]),
     shell:
-        "{PYTHON:q} -m scalelab tables --runs {input.runs:q} --laws {input.laws:q}"
-        " --out {STUDY:q}/tables > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        "scalelab tables --runs {input.runs:q} --laws {input.laws:q}"
+        " --out {params.folder:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
 
 
 rule report:
@@ -25,7 +26,7 @@ rule report:
         laws=f"{STUDY}/laws.json",
         plan=f"{STUDY}/plan.json",
         manifest=f"{CORPUS}/manifest.json",
-        figures=expand(STUDY + "/figures/{kind}.svg", kind=KINDS),
+        figures=[f"{STUDY}/figures/{kind}.svg" for kind in KINDS],
         tables=f"{STUDY}/tables/numbers.tex",
     output:
         html=report(f"{STUDY}/report.html", caption="../report/report.rst", category="Report"),
@@ -34,8 +35,9 @@ rule report:
     conda:
         ENVIRONMENT
     params:
+        figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
         code=code_digest(*CODE["report"]),
     shell:
-        "{PYTHON:q} -m scalelab report --runs {input.runs:q} --laws {input.laws:q}"
-        " --figures {STUDY:q}/figures --manifest {input.manifest:q} --plan {input.plan:q}"
+        "scalelab report --runs {input.runs:q} --laws {input.laws:q}"
+        " --figures {params.figures:q} --manifest {input.manifest:q} --plan {input.plan:q}"
         " --out {output.html:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

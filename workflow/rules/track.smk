@@ -11,10 +11,11 @@ rule track:
     conda:
         ENVIRONMENT
     params:
+        folder=subpath(output.result, parent=True),
         mode=PLAN.study.tracking.wandb,
         project=PLAN.study.tracking.project,
         code=code_digest(*CODE["track"]),
     shell:
-        "{PYTHON:q} -m scalelab track --plan {input.plan:q} --runs-root results/runs"
-        " --mode {params.mode} --project {params.project:q} --folder {STUDY:q}/wandb"
+        "scalelab track --plan {input.plan:q} --runs-root results/runs"
+        " --mode {params.mode} --project {params.project:q} --folder {params.folder:q}/wandb"
         " --out {output.result:q} --log {log:q}"

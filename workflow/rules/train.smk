@@ -14,8 +14,9 @@ rule train:
         ENVIRONMENT
     threads: run_threads
     params:
+        corpus=subpath(input.data_hash, parent=True),
         spec=spec,
         code=code_digest(*CODE["train"]),
     shell:
-        "{PYTHON:q} -m scalelab train --spec {params.spec:q} --corpus {CORPUS:q}"
+        "scalelab train --spec {params.spec:q} --corpus {params.corpus:q}"
         " --out results/runs/{wildcards.run} --threads {threads} --log {log:q}"

@@ -1,0 +1,130 @@
+"""Kills, interrupts, awkward folders and bad study files."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from workflow_project import Finished, Project, wait_for
+
+WIDTHS = [24, 32]
+
+
+def new_project(root: Path) -> Project:
+    """Two runs of the micro study and no fit, from nothing."""
+    return Project.create(root, ladder={"widths": WIDTHS}, fits=[])
+
+
+def assert_same_as_uninterrupted(project: Project, finished: Finished) -> None:
+    """The numbers are those of the study that nobody interrupted, to the last digit."""
+    wanted = {row["id"]: row for row in finished.project.rows() if int(row["width"]) in WIDTHS}
+    found = {row["id"]: row for row in project.rows()}
+    assert found.keys() == wanted.keys()
+    for name in ("loss_nats", "loss_nats_se", "train_loss_nats", "steps", "D", "status"):
+        assert {run: row[name] for run, row in found.items()} == {
+            run: row[name] for run, row in wanted.items()
+        }
+
+
+def assert_clean(project: Project) -> None:
+    """No process, no half-written file, no resume state, and one writer a run."""
+    wait_for(lambda: not project.processes())
+    results = project.root / "results"
+    assert list(results.rglob("*.tmp")) == []
+    assert list(results.glob("runs/*/state")) == []
+    for row in project.rows():
+        folder = results / "runs" / row["id"]
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        steps = [json.loads(line)["step"] for line in lines]
+        assert steps == sorted(set(steps))
+        assert steps[-1] == int(row["steps"])
+
+
+@pytest.mark.slow
+def test_the_same_command_completes_a_killed_workflow(finished: Finished, tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    first = project.start()
+    try:
+        started = wait_for(project.runs_in_training, first)
+        # The manager alone: its jobs live on and must notice.
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        done = project.snakemake()
+    finally:
+        project.end(first)
+    assert done.returncode == 0, done.stdout
+    assert_same_as_uninterrupted(project, finished)
+    assert_clean(project)
+    # Who held a run at the kill has saved its state and left; the run went on from there.
+    for run in started:
+        assert project.json(f"runs/{run}/run.json")["resumed_from"]
+    assert project.jobs() == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ['my runs/it\'s a "test" $HOME'], ids=["awkward-folder"])
+def test_the_same_command_completes_after_an_interrupt(
+    finished: Finished, tmp_path: Path, name: str
+) -> None:
+    project = new_project(tmp_path / name)
+    first = project.start()
+    try:
+        wait_for(project.runs_in_training, first)
+        os.killpg(first.pid, signal.SIGINT)
+        assert first.wait() != 0
+        interrupted = (project.root / "run.log").read_text(encoding="utf-8")
+        done = project.snakemake()
+    finally:
+        project.end(first)
+    assert done.returncode == 0, done.stdout
+    assert_same_as_uninterrupted(project, finished)
+    assert_clean(project)
+    saved = re.findall(r"seed 7: stopped at step ([\d,]+), state saved", interrupted)
+    resumed = [project.json(f"runs/{row['id']}/run.json")["resumed_from"] for row in project.rows()]
+    assert sorted(step for steps in resumed for step in steps) == sorted(
+        int(step.replace(",", "")) for step in saved
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("trainin: {}\n", r"bad\.yaml, line 3: unknown key 'trainin'; did you mean 'training'\?"),
+        ("model:\n  depth: many\n", r"bad\.yaml, line 4: model\.depth: found 'many'"),
+        ("corpus: {source: files, paths: [nowhere.txt]}\n", r"corpus\.paths: 'nowhere\.txt'"),
+        ("ladder: {widths: [9]}\nmodel: {heads: 2}\n", r"width.* found 9, expected a multiple"),
+        ("axes: {training.lr: [1e-3, fast]}\nmodel: {width: 8}\n", r"lr: found 'fast'"),
+    ],
+    ids=["unknown-key", "wrong-value", "no-text", "indivisible", "axis"],
+)
+def test_a_bad_study_file_is_one_sentence_and_exit_code_2(
+    bare: Project, text: str, said: str
+) -> None:
+    (bare.root / "bad.yaml").write_text(f"study: bad\ntraining: {{tokens: 1M}}\n{text}")
+    done = bare.snakemake(study="bad.yaml")
+    assert done.returncode == 2, done.stdout
+    sentences = [line for line in done.stdout.splitlines() if line.startswith("scalelab:")]
+    assert len(sentences) == 1, done.stdout
+    assert re.search(said, sentences[0])
+    assert "Traceback" not in done.stdout
+    assert not (bare.root / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["study: [bad\n", "- study\n", ""], ids=["no-yaml", "list", "empty"]
+)
+def test_what_is_no_mapping_is_refused_by_snakemake_itself(bare: Project, text: str) -> None:
+    (bare.root / "bad.yaml").write_text(text)
+    done = bare.snakemake(study="bad.yaml")
+    assert done.returncode == 1
+    assert "Config file" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (bare.root / "results").exists()
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project without results, for calls that must leave none."""
+    return Project.create(tmp_path_factory.mktemp("bare") / "project")

@@ -1,0 +1,112 @@
+"""The workflow's files: lint, format, shipped studies, and the digest that decides about reruns."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from workflow_project import ROOT, Project
+
+from scalelab import provenance
+
+STUDIES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "config").rglob("*.yaml"))
+OPTIONAL = {"gcide": "pip install"}
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project without results."""
+    return Project.create(tmp_path_factory.mktemp("files") / "project")
+
+
+def call(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+
+
+def test_snakemake_finds_nothing_to_criticise(bare: Project) -> None:
+    done = bare.snakemake("--lint", study=None)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_snakemake_files_are_formatted() -> None:
+    done = call(ROOT, "snakefmt", "--check", "Snakefile", "workflow")
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_rule_has_a_log_and_names_its_outputs() -> None:
+    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        for rule in path.read_text(encoding="utf-8").split("\nrule ")[1:]:
+            assert "\n    log:" in rule, f"{path.name}: {rule.splitlines()[0]}"
+            assert "\n    run:" not in rule, "`run:` starts Snakemake anew for each job"
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_shipped_study_can_be_planned_and_started(bare: Project, study: str) -> None:
+    source = YAML(typ="safe").load((ROOT / study).read_text(encoding="utf-8"))["corpus"]["source"]
+    planned = call(bare.root, "scalelab", "plan", study)
+    if planned.returncode == 2 and source in OPTIONAL:
+        assert OPTIONAL[source] in planned.stdout
+        pytest.skip(f"the text of source {source} is not installed")
+    assert planned.returncode == 0, planned.stdout
+    sizes = [
+        int(words[2].replace(",", ""))
+        for words in map(str.split, planned.stdout.splitlines())
+        if len(words) == 11 and len(words[0]) == 12
+    ]
+    assert sizes == sorted(sizes)
+    jobs = bare.jobs(study=study)
+    assert jobs["train"] == jobs["evaluate"] == len(sizes) > 0
+    assert jobs["corpus"] == 1
+
+
+def test_the_default_study_is_the_quickstart(bare: Project) -> None:
+    assert bare.jobs(study=None) == bare.jobs(study="config/quickstart.yaml")
+
+
+@pytest.mark.parametrize("stage", provenance.CODE)
+def test_only_a_change_of_code_changes_the_digest(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "scalelab"
+    shutil.copytree(ROOT / "scalelab", package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    digest = provenance.code_digest.__wrapped__
+    layers = provenance.CODE[stage]
+    before = digest(*layers)
+    assert before == provenance.code_digest(*layers), "the copy must not change the digest"
+    folders = [package / layer for layer in layers]
+    files = [
+        path
+        for folder in folders
+        for path in (folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")])
+    ]
+    assert files
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(f"# A remark.\n{rephrased(text)}\n\n# Another.\n", encoding="utf-8")
+    assert digest(*layers) == before
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text + "\nADDED = 1\n", encoding="utf-8")
+        assert digest(*layers) != before, path
+        path.write_text(text, encoding="utf-8")
+
+
+def rephrased(source: str) -> str:
+    """The source with another docstring in each function, class and module."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            words = ast.Expr(ast.Constant("In other words."))
+            node.body = [words, *node.body[1:]] if ast.get_docstring(node) else [words, *node.body]
+    return ast.unparse(ast.fix_missing_locations(tree))
