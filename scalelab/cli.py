@@ -44,14 +44,20 @@ def main(words: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(module).run(args))
     except UserError as error:
         print(f"scalelab {args.verb}: {error}", file=sys.stderr)
+        _log(args, f"{error}\n")
         return 2
     except BrokenPipeError:
         # The reader of a pipe (head, less) has gone; there is no one left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
-        log = getattr(args, "log", None)
-        if log:
-            with open(log, "a", encoding="utf-8") as out:
-                out.write(traceback.format_exc())
+        _log(args, traceback.format_exc())
         raise
+
+
+def _log(args: argparse.Namespace, text: str) -> None:
+    """Append to the log file of a verb that was given one and has begun it."""
+    log = getattr(args, "log", None)
+    if log and log.parent.is_dir():
+        with open(log, "a", encoding="utf-8") as out:
+            out.write(text)

@@ -16,40 +16,81 @@ from scalelab.files import digest
 
 PACKAGE = Path(__file__).parent
 CODE = {
-    "corpus": ("files", "plan/data", "corpus"),
-    "train": ("corpus/shards", "plan/families", "models", "training"),
-    "evaluate": ("corpus/shards", "plan/families", "models", "evaluation"),
+    "corpus": ("corpus/prepare", "corpus/sources/{source}"),
+    "train": ("training/run", "plan/families/{family}", "models/families/{family}"),
+    "evaluate": ("evaluation/run", "plan/families/{family}", "models/families/{family}"),
+    "collect": ("evaluation/collect",),
     "track": ("tracking",),
     "fit": ("laws",),
     "figures": ("figures",),
     "report": ("report",),
 }
-"""The code that each stage depends on; a change of it reruns the stage."""
+"""Where the code of each stage starts; what it imports from there on counts as well. Folders count
+whole, their templates included. Families and sources are found by name, not by an import."""
+
+NEUTRAL = {"provenance", "logs", "errors"}
+"""Modules that change no number: a change in them reruns nothing."""
 
 LIBRARIES = ("torch", "numpy", "scipy", "pandas", "tokenizers", "transformers", "snakemake")
 
 
-def stream(seed: int, purpose: str) -> int:
-    """A 63-bit seed of its own for each consumer of randomness, from (seed, purpose)."""
-    text = f"{seed}:{purpose}".encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+def stage_digest(stage: str, **names: str) -> str:
+    """Digest of the code of a stage; `names` fill in its family or source."""
+    return code_digest(*(entry.format(**names) for entry in CODE[stage]))
 
 
 @functools.cache
-def code_digest(*layers: str) -> str:
-    """Digest of the code of some layers (`"training"`, `"files"`, ...), for rerun decisions.
+def code_digest(*entries: str) -> str:
+    """Digest of code and of what it imports within the package, for rerun decisions.
 
     Comments, docstrings and formatting do not count, so only a change of behaviour reruns work.
-    A layer is a folder or a module of the package.
+    An entry is a folder or a module (`"laws"`, `"training/run"`).
     """
     total = hashlib.sha256()
-    for layer in layers:
-        folder = PACKAGE / layer
-        paths = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
-        for path in paths:
-            total.update(str(path.relative_to(PACKAGE)).encode())
-            total.update(_without_docstrings(path).encode())
+    for path in sorted(code_files(*entries)):
+        total.update(path.relative_to(PACKAGE).as_posix().encode())
+        total.update(_content(path))
     return total.hexdigest()[:12]
+
+
+def code_files(*entries: str) -> set[Path]:
+    """The files that a digest covers."""
+    pending: list[Path] = []
+    for entry in entries:
+        folder = PACKAGE / entry
+        found = folder.rglob("*") if folder.is_dir() else [folder.with_suffix(".py")]
+        pending += [path for path in found if path.is_file() and path.suffix != ".pyc"]
+    seen: set[Path] = set()
+    while pending:
+        path = pending.pop()
+        if path not in seen:
+            seen.add(path)
+            pending += _imported(path) if path.suffix == ".py" else []
+    return seen
+
+
+def _imported(path: Path) -> list[Path]:
+    """Files of this package that a module imports, wherever in it the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    out = []
+    for name in names:
+        head, *parts = name.split(".")
+        if head != "scalelab" or not parts or parts[0] in NEUTRAL:
+            continue
+        inner = PACKAGE.joinpath(*parts)
+        out += [
+            file for file in (inner.with_suffix(".py"), inner / "__init__.py") if file.is_file()
+        ]
+    return out
+
+
+def _content(path: Path) -> bytes:
+    return _without_docstrings(path).encode() if path.suffix == ".py" else path.read_bytes()
 
 
 def _without_docstrings(path: Path) -> str:
@@ -58,8 +99,9 @@ def _without_docstrings(path: Path) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             # A string alone in a body is a docstring (of a module, class, function or field).
-            node.body = [item for item in body if not _is_text(item)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+            node.body = [item for item in body if not _is_text(item)] or [ast.Pass()]  # type: ignore[attr-defined]
+    # unparse, not dump: the latter differs between versions of Python.
+    return ast.unparse(tree)
 
 
 def _is_text(node: ast.AST) -> bool:

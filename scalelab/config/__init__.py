@@ -1,6 +1,15 @@
 """Study files: YAML -> frozen dataclasses. An unknown key is an error that names the near one."""
 
-from scalelab.config.reading import load, parse, resolved, with_values
+from scalelab.config.reading import check, load, parse, resolved, with_values
 from scalelab.config.schema import CorpusConfig, PowerRule, Study
 
-__all__ = ["CorpusConfig", "PowerRule", "Study", "load", "parse", "resolved", "with_values"]
+__all__ = [
+    "CorpusConfig",
+    "PowerRule",
+    "Study",
+    "check",
+    "load",
+    "parse",
+    "resolved",
+    "with_values",
+]

@@ -63,7 +63,7 @@ def parse(
         study = TypeAdapter(Study).validate_python(merged)
     except ValidationError as error:
         raise UserError(_sentence(error, data, source)) from None
-    _check(study, source)
+    check(study, source)
     return study
 
 
@@ -100,7 +100,8 @@ def _merge(base: Any, over: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _check(study: Study, source: str) -> None:
+def check(study: Study, source: str) -> None:
+    """What holds between keys. Raises `UserError` with one sentence."""
     training = study.training
     swept = {key.split(".")[-1] for key in study.axes}
     given = [

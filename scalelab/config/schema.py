@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from scalelab.config.values import (
     Count,
+    Decay,
     Name,
     NonNegative,
     Number,
@@ -131,9 +132,9 @@ class TrainingConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     weight_decay: NonNegative = 0.1
     """Decoupled weight decay of the matrices (not of biases, norms and embeddings)."""
-    beta1: Share = 0.9
+    beta1: Decay = 0.9
     """AdamW's first decay rate."""
-    beta2: Share = 0.99
+    beta2: Decay = 0.99
     """AdamW's second decay rate."""
     clip: Rate = 1.0
     """Largest norm of the gradient."""
@@ -179,7 +180,7 @@ class ComputeConfig:
     """How runs are placed on the machine."""
 
     large_from: Positive | None = 200_000
-    """Runs of at least this N get all cores (`large_threads`); smaller ones run side by side on
+    """Runs of at least this N train on `large_threads` threads; smaller ones run side by side on
     one thread each; null gives one thread to every run."""
     large_threads: Positive = 2
     """Threads of a large run. Part of a run's identity, since sums are ordered by thread."""

@@ -18,7 +18,7 @@ from scalelab.corpus.split import HeldOut, Split, join, split
 from scalelab.errors import UserError
 from scalelab.files import atomic_path, canonical_json, digest, file_sha256, read_json, write_json
 from scalelab.provenance import manifest as provenance
-from scalelab.provenance import stream
+from scalelab.seeds import stream
 
 FORMAT = 1
 TOKENIZER_SAMPLE_BYTES = 20_000_000

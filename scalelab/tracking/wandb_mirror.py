@@ -31,8 +31,11 @@ def mirror(
     """Log every run of a plan that has changed since it was last logged.
 
     `mode` is offline, online or disabled; WANDB_MODE replaces it. Returns what was done: mode,
-    project, a row a run, warnings. Never raises for a fault of W&B or of the network.
+    project, a row a run, warnings. Never raises for a fault of W&B or of the network. W&B itself
+    puts its files into `folder`/wandb.
     """
+    folder = folder / "wandb"
+    reachable = True
     mode = (os.environ.get("WANDB_MODE") or mode).lower()
     mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)  # W&B's older words
     result: dict[str, Any] = {"mode": mode, "project": project, "runs": [], "warnings": []}
@@ -42,7 +45,7 @@ def mirror(
     ledger = read_json(ledger_path) if ledger_path.exists() else {}
     folder.mkdir(parents=True, exist_ok=True)
     for item in plan["runs"]:
-        record = _record(plan, item, runs_root)
+        record = _record(plan, item, runs_root, project)
         name = f"{plan['study']}-{item['id']}"
         known = ledger.get(name, {})
         if known.get("digest") != record["digest"]:
@@ -57,10 +60,11 @@ def mirror(
                 result["warnings"].append(f"{item['label']}: not logged to W&B ({error})")
                 report(f"track: {result['warnings'][-1]}")
                 continue
-        if mode == "online" and not known["uploaded"] and not result["warnings"]:
+        if mode == "online" and not known["uploaded"] and reachable:
             fault = _upload(folder / known["folder"])
             known["uploaded"] = fault is None
             if fault:
+                reachable = False  # the rest would wait as long, one after the other
                 result["warnings"].append(fault)
                 report(f"track: {fault}")
         ledger[name] = known
@@ -70,7 +74,9 @@ def mirror(
     return result
 
 
-def _record(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[str, Any]:
+def _record(
+    plan: dict[str, Any], item: dict[str, Any], runs_root: Path, project: str
+) -> dict[str, Any]:
     folder = runs_root / item["id"]
     run = read_json(folder / "run.json")
     score = read_json(folder / "eval" / f"{plan['evaluation_id']}.json")
@@ -79,7 +85,7 @@ def _record(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict
         "run": run,
         "score": score,
         "metrics": [json.loads(line) for line in metrics],
-        "digest": digest([run, score, metrics]),
+        "digest": digest([plan["study"], project, item["label"], run, score, metrics]),
     }
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from scalelab.errors import UserError
-from scalelab.provenance import stream
+from scalelab.seeds import stream
 
 
 class Batches:

@@ -14,7 +14,7 @@ import torch
 from scalelab.files import write_text
 from scalelab.models import build
 from scalelab.plan.families import Counts, Shape, count
-from scalelab.provenance import stream
+from scalelab.seeds import stream
 from scalelab.training import machine, state
 from scalelab.training.batches import Batches
 from scalelab.training.optimizer import FlatAdamW
@@ -25,6 +25,8 @@ MICRO_TOKENS = 4096
 """Tokens of one forward pass at most; a larger batch is summed up from several."""
 RECORDS = 150
 """Lines of metrics in a run, about."""
+ORPHAN_SECONDS = 1.0
+"""How often a run looks whether the workflow that started it is still there."""
 WORSE = 1.05
 """A run has diverged when its loss is this many times that of step 1: one batch alone is noisy."""
 
@@ -88,6 +90,7 @@ class Trainer:
         self.done = 0
         self.seconds = 0.0
         self.records: list[dict[str, Any]] = []
+        self.open_nats, self.open_tokens = 0.0, 0  # since the last record
         self.resumed_from: list[int] = []
         self.checkpoint_bytes = 0
 
@@ -100,8 +103,9 @@ class Trainer:
         self._resume()
         every = max(1, self.steps // RECORDS)
         progress = Progress(self.report, self.label, self.steps)
-        started, saved = time.monotonic() - self.seconds, time.monotonic()
-        total, tokens, norm = 0.0, 0, 0.0
+        started = saved = time.monotonic()
+        looked = -math.inf
+        before = self.seconds
         while self.done < self.steps:
             lr = learning_rate(self.done, self.steps, self.recipe["lr"], self.recipe["schedule"])
             try:
@@ -112,33 +116,35 @@ class Trainer:
                 what = "loss" if not math.isfinite(loss) else "gradient"
                 return self._end("diverged", f"step {self.done + 1}: the {what} is not finite")
             self.done += 1
-            total += loss
-            tokens += self.recipe["batch_tokens"]
-            if self.done != 1 and self.done % every and self.done != self.steps:
-                continue
-            self.seconds = time.monotonic() - started
-            self._record(total / tokens, lr, norm)
-            mean, total, tokens = total / tokens, 0.0, 0
-            if self._worse_than_at_start(mean):
-                first = self.records[0]["loss_nats"]
-                return self._end(
-                    "diverged",
-                    f"step {self.done}: loss {mean:.3f} nats is above the {first:.3f} of step 1",
-                )
-            speed = self.records[-1]["tokens_per_second"]
-            left = (self.steps - self.done) * self.recipe["batch_tokens"] / max(speed, 1e-9)
-            progress.show(self.done, mean, speed, left)
-            leave = stop() or orphaned()
-            if (leave or time.monotonic() - saved > checkpoint_seconds) and self.done < self.steps:
+            self.open_nats += loss
+            self.open_tokens += self.recipe["batch_tokens"]
+            now = time.monotonic()
+            self.seconds = before + now - started
+            if self.done == 1 or self.done % every == 0 or self.done == self.steps:
+                mean = self._record(lr, norm)
+                if self._worse_than_at_start(mean):
+                    first = self.records[0]["loss_nats"]
+                    return self._end(
+                        "diverged",
+                        f"step {self.done}: loss {mean:.3f} nats is above step 1 ({first:.3f})",
+                    )
+                speed = self.records[-1]["tokens_per_second"]
+                left = (self.steps - self.done) * self.recipe["batch_tokens"] / max(speed, 1e-9)
+                progress.show(self.done, mean, speed, left)
+            leave = stop()
+            if now - looked > ORPHAN_SECONDS:
+                looked, leave = now, leave or orphaned()
+            if self.done < self.steps and (leave or now - saved > checkpoint_seconds):
                 self._save()
                 saved = time.monotonic()
-            if leave and self.done < self.steps:
-                raise Interrupted(f"{self.label}: stopped at step {self.done:,}, state saved")
+                if leave:
+                    raise Interrupted(f"{self.label}: stopped at step {self.done:,}, state saved")
         return self._end("ok", None)
 
     def _step(self, lr: float) -> tuple[float, float]:
         """One optimiser step: summed loss in nats and norm of the mean gradient."""
         inputs, targets = self.batches.step(self.done)
+        clip = self.recipe["clip"]
         while True:
             try:
                 total = self._accumulate(inputs, targets)
@@ -151,7 +157,6 @@ class Trainer:
                     raise _OutOfMemory(str(error).splitlines()[0]) from None
                 self.micro = max(1, self.micro // 2)
                 self.report(f"{self.label}: out of memory, {self.micro} sequences at once from now")
-        clip = self.recipe["clip"]
         return total, self.optimizer.step(lr, scale=targets.numel(), clip=clip)
 
     def _accumulate(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
@@ -171,7 +176,10 @@ class Trainer:
         warm = self.done > self.recipe["schedule"]["warmup_steps"]
         return warm and len(self.records) > 2 and mean > WORSE * self.records[0]["loss_nats"]
 
-    def _record(self, loss: float, lr: float, norm: float) -> None:
+    def _record(self, lr: float, norm: float) -> float:
+        """Close the running sum; returns the mean loss since the last record."""
+        loss = self.open_nats / self.open_tokens
+        self.open_nats, self.open_tokens = 0.0, 0
         tokens = self.done * self.recipe["batch_tokens"]
         before = self.records[-1] if self.records else {"tokens": 0, "seconds": 0.0}
         elapsed = max(self.seconds - before["seconds"], 1e-9)
@@ -187,6 +195,7 @@ class Trainer:
                 "seconds": round(self.seconds, 3),
             }
         )
+        return loss
 
     def _resume(self) -> None:
         found, notes = state.load_newest(self.folder, self.identity)
@@ -197,13 +206,13 @@ class Trainer:
         self.optimizer.restore(found["optimizer"])
         self.done, self.seconds = found["step"], found["seconds"]
         self.records = json.loads(found["records"])
+        self.open_nats, self.open_tokens = found["open_nats"], found["open_tokens"]
         self.precision = found["precision"]
         self.model.head_dtype = machine.DTYPES[self.precision]
         self.resumed_from = [*found["resumed_from"], self.done]
         self.report(f"{self.label}: taken up again at step {self.done:,} of {self.steps:,}")
 
     def _save(self) -> None:
-        # Only at the end of a record, where no running sum is open.
         self.checkpoint_bytes = state.save(
             self.folder,
             self.done,
@@ -212,6 +221,8 @@ class Trainer:
                 "optimizer": self.optimizer.state(),
                 "seconds": self.seconds,
                 "records": json.dumps(self.records),
+                "open_nats": self.open_nats,
+                "open_tokens": self.open_tokens,
                 "precision": self.precision,
                 "resumed_from": self.resumed_from,
             },

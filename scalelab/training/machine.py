@@ -35,34 +35,37 @@ def device() -> torch.device:
 
 
 def choose_precision(wanted: str, where: torch.device) -> str:
-    """fp32 or bf16. `auto` measures one product of matrices in both (0.1 s)."""
+    """fp32 or bf16. `auto` measures a product of matrices in both."""
     if wanted != "auto":
         return wanted
     if where.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    seconds = {name: _seconds(dtype) for name, dtype in DTYPES.items()}
-    return "bf16" if seconds["fp32"] > 1.5 * seconds["bf16"] else "fp32"
+    plain = _seconds(torch.float32)
+    # A processor without bf16 units is a hundred times slower in it: one product tells.
+    if _seconds(torch.bfloat16, repeats=1) > 10 * plain:
+        return "fp32"
+    return "bf16" if plain > 1.5 * _seconds(torch.bfloat16) else "fp32"
 
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def _seconds(dtype: torch.dtype) -> float:
+def _seconds(dtype: torch.dtype, repeats: int = 4) -> float:
     """Least time of a (1024, 128) x (128, 512) product."""
     left = torch.ones(1024, 128, dtype=dtype)
     right = torch.ones(128, 512, dtype=dtype)
     best = float("inf")
     with torch.no_grad():
-        for _ in range(4):
+        for _ in range(repeats):
             start = time.perf_counter()
             left @ right
             best = min(best, time.perf_counter() - start)
     return best
 
 
-def peak_memory_bytes() -> int:
+def peak_memory_bytes(where: torch.device) -> int:
     """Largest resident memory of this process so far (device memory on CUDA)."""
-    if torch.cuda.is_available():
+    if where.type == "cuda":
         return int(torch.cuda.max_memory_allocated())
     import resource
 

@@ -42,8 +42,10 @@ def orphaned() -> bool:
         return False
     try:
         os.kill(int(pid), 0)
+        # A process that has died stays as a zombie until its parent asks for it.
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
     except ProcessLookupError:
         return True
-    except PermissionError:
-        pass
-    return False
+    except OSError:  # another user's process, or a system without /proc: it is there
+        return False

@@ -1,6 +1,7 @@
 """The verb `train`: one specification in; checkpoint, metrics and manifest out."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
 from scalelab.files import atomic_folder, digest, read_json, write_json
 from scalelab.models import export
-from scalelab.plan.families import Shape, count
-from scalelab.provenance import CODE, code_digest, manifest
+from scalelab.plan.labels import label_of
+from scalelab.provenance import manifest, stage_digest
 from scalelab.training import machine, state
 from scalelab.training.loop import Interrupted, Outcome, Trainer, write_metrics
 
@@ -51,8 +52,10 @@ def train(
             f"{spec['model']['vocab']}"
         )
     data_hash = corpus.manifest["data_hash"]
-    identity = digest([spec, data_hash, code_digest(*CODE["train"]), threads])
+    code = stage_digest("train", family=spec["model"]["family"])
+    identity = digest([spec, data_hash, code, threads])
     with _owner(folder, label, report):
+        _sweep(folder)
         complete = _complete(folder, identity)
         if complete:
             report(f"{label}: already complete")
@@ -76,12 +79,6 @@ def train(
         f"{result['tokens_per_second']:,.0f} tokens/s"
     )
     return result
-
-
-def label_of(spec: dict[str, Any]) -> str:
-    """What progress lines call a run: its size and its seed."""
-    size = count(Shape(**spec["model"])).n
-    return f"N={size:,} d={spec['model']['width']} seed {spec['seed']}"
 
 
 def _result(
@@ -114,7 +111,7 @@ def _result(
         "train_loss_nats": last,
         "seconds": round(outcome.seconds, 3),
         "tokens_per_second": round(tokens / outcome.seconds, 1) if outcome.seconds else 0.0,
-        "peak_memory_bytes": machine.peak_memory_bytes(),
+        "peak_memory_bytes": machine.peak_memory_bytes(trainer.device),
         "state_bytes": outcome.checkpoint_bytes,
         "threads": threads,
         "precision": outcome.precision,
@@ -161,6 +158,12 @@ def _write_checkpoint(
         )
         write_json(temporary / "scalelab.json", {"run": result["id"], **result["provenance"]})
         return sum(file.stat().st_size for file in temporary.iterdir())
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporaries of a process that was killed; the owner's lock is held."""
+    for left in [*folder.glob(".*.tmp"), *folder.glob("state/.*.tmp")]:
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextmanager

@@ -30,6 +30,7 @@ LAYERS = [
     "logs",
     "config",
     "provenance",
+    "seeds",
     "plan",
     "corpus",
     "models",

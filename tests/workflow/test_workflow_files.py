@@ -81,15 +81,10 @@ def test_only_a_change_of_code_changes_the_digest(
     shutil.copytree(ROOT / "scalelab", package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "PACKAGE", package)
     digest = provenance.code_digest.__wrapped__
-    layers = provenance.CODE[stage]
+    layers = [entry.format(family="gpt2", source="docstrings") for entry in provenance.CODE[stage]]
     before = digest(*layers)
     assert before == provenance.code_digest(*layers), "the copy must not change the digest"
-    folders = [package / layer for layer in layers]
-    files = [
-        path
-        for folder in folders
-        for path in (folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")])
-    ]
+    files = [path for path in provenance.code_files(*layers) if path.suffix == ".py"]
     assert files
     for path in files:
         text = path.read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from scalelab.errors import UserError
 from scalelab.files import canonical, canonical_json, digest
 from scalelab.plan.command import as_json
 from scalelab.plan.runs import build
-from scalelab.provenance import CODE, code_digest
+from scalelab.provenance import stage_digest
 from scalelab.training.progress import MANAGER, manager_identity
 
 DEFAULT_STUDY = Path(workflow.basedir) / "config" / "quickstart.yaml"
@@ -58,6 +58,14 @@ wildcard_constraints:
 
 def spec(wildcards):
     return canonical_json(RUNS[wildcards.run].spec)
+
+
+def train_code(wildcards):
+    return stage_digest("train", family=RUNS[wildcards.run].spec["model"]["family"])
+
+
+def evaluate_code(wildcards):
+    return stage_digest("evaluate", family=RUNS[wildcards.run].spec["model"]["family"])
 
 
 def run_threads(wildcards):

@@ -1,12 +1,14 @@
 rule corpus:
     output:
-        # Contents of files below 1 MB decide about reruns, so training hangs on this small one.
+        # For a file below 1 MB the content decides, not the time: training hangs on this one.
         data_hash="results/corpora/{corpus}/data_hash",
         manifest="results/corpora/{corpus}/manifest.json",
         tokenizer="results/corpora/{corpus}/tokenizer.json",
         train="results/corpora/{corpus}/train.bin",
         tuning="results/corpora/{corpus}/tuning.bin",
         test="results/corpora/{corpus}/test.bin",
+        tuning_documents="results/corpora/{corpus}/tuning.docs.json",
+        test_documents="results/corpora/{corpus}/test.docs.json",
     log:
         "results/corpora/{corpus}/logs/corpus.log",
     benchmark:
@@ -18,7 +20,7 @@ rule corpus:
     threads: workflow.cores
     params:
         spec=canonical_json(PLAN.corpus),
-        code=code_digest(*CODE["corpus"]),
+        code=stage_digest("corpus", source=PLAN.study.corpus.source),
     shell:
         "scalelab corpus --spec {params.spec:q}"
         " --out results/corpora/{wildcards.corpus} --log {log:q}"

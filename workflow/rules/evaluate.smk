@@ -17,7 +17,7 @@ rule evaluate:
     params:
         corpus=subpath(input.data_hash, parent=True),
         settings=canonical_json(PLAN.evaluation),
-        code=code_digest(*CODE["evaluate"]),
+        code=evaluate_code,
     shell:
         "scalelab evaluate --run results/runs/{wildcards.run} --corpus {params.corpus:q}"
         " --settings {params.settings:q} --out {output.result:q} --threads {threads}"
@@ -37,7 +37,8 @@ rule collect:
     conda:
         ENVIRONMENT
     params:
-        code=code_digest("evaluation/collect"),
+        code=stage_digest("collect"),
     shell:
         "scalelab collect --plan {input.plan:q} --runs-root results/runs"
         " --out {output.runs:q} --checkpoints {output.checkpoints:q} > {log:q} 2>&1"
+        " || (cat {log:q} >&2; exit 1)"

@@ -27,7 +27,7 @@ rule figures:
     params:
         folder=subpath(output[0], parent=True),
         width=PLAN.study.figures.width,
-        code=code_digest(*CODE["figures"]),
+        code=stage_digest("figures"),
     shell:
         "scalelab figures --runs {input.runs:q} --laws {input.laws:q}"
         " --runs-root results/runs --width {params.width} --out {params.folder:q}"

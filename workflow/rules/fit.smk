@@ -12,7 +12,7 @@ rule fit:
     params:
         fits=canonical_json(FITS),
         study=PLAN.study.study,
-        code=code_digest(*CODE["fit"]),
+        code=stage_digest("fit"),
     shell:
         "scalelab fit {input.runs:q} --fits {params.fits:q} --study {params.study}"
         " --json {output.laws:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

@@ -13,3 +13,4 @@ rule plan:
     shell:
         "scalelab plan {params.study:q} --set {params.overrides:q}"
         " --json {output.plan:q} > {log:q} 2>&1"
+        " || (cat {log:q} >&2; exit 1)"

@@ -14,7 +14,7 @@ rule tables:
         ENVIRONMENT
     params:
         folder=subpath(output.numbers, parent=True),
-        code=code_digest(*CODE["report"]),
+        code=stage_digest("report"),
     shell:
         "scalelab tables --runs {input.runs:q} --laws {input.laws:q}"
         " --out {params.folder:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
@@ -36,7 +36,7 @@ rule report:
         ENVIRONMENT
     params:
         figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
-        code=code_digest(*CODE["report"]),
+        code=stage_digest("report"),
     shell:
         "scalelab report --runs {input.runs:q} --laws {input.laws:q}"
         " --figures {params.figures:q} --manifest {input.manifest:q} --plan {input.plan:q}"

@@ -12,10 +12,11 @@ rule track:
         ENVIRONMENT
     params:
         folder=subpath(output.result, parent=True),
-        mode=PLAN.study.tracking.wandb,
+        # In params, so that WANDB_MODE=online uploads a study that is already there.
+        mode=os.environ.get("WANDB_MODE") or PLAN.study.tracking.wandb,
         project=PLAN.study.tracking.project,
-        code=code_digest(*CODE["track"]),
+        code=stage_digest("track"),
     shell:
         "scalelab track --plan {input.plan:q} --runs-root results/runs"
-        " --mode {params.mode} --project {params.project:q} --folder {params.folder:q}/wandb"
+        " --mode {params.mode:q} --project {params.project:q} --folder {params.folder:q}"
         " --out {output.result:q} --log {log:q}"

@@ -16,7 +16,7 @@ rule train:
     params:
         corpus=subpath(input.data_hash, parent=True),
         spec=spec,
-        code=code_digest(*CODE["train"]),
+        code=train_code,
     shell:
         "scalelab train --spec {params.spec:q} --corpus {params.corpus:q}"
         " --out results/runs/{wildcards.run} --threads {threads} --log {log:q}"

@@ -54,7 +54,7 @@ def write_plan(root: Path, identities: list[str]) -> None:
 def track(root: Path, *more: str) -> dict[str, Any]:
     """Run the verb and return what it says it did."""
     line = ["track", "--plan", str(root / "plan.json"), "--runs-root", str(root / "runs")]
-    line += ["--folder", str(root / "tiny" / "wandb"), "--out", str(root / "tracking.json"), *more]
+    line += ["--folder", str(root / "tiny"), "--out", str(root / "tracking.json"), *more]
     assert main(line) == 0
     return read_json(root / "tracking.json")  # type: ignore[no-any-return]
 
