@@ -65,10 +65,15 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
                     f"corpus.packages: {name!r} is not installed, expected `stdlib`, `runtime` "
                     "or the name of an installed distribution"
                 ) from None
-            found[canonicalize_name(name)] = version
+            found[canonicalize_name(name)] = release(version)
     if not found:
         raise UserError("corpus.packages: empty, expected at least one name such as `stdlib`")
     return dict(sorted(found.items()))
+
+
+def release(version: str) -> str:
+    """A version without its build: 2.13.0+cpu and 2.13.0 are one release for two machines."""
+    return version.partition("+")[0]
 
 
 def _gcide_version() -> str:
@@ -109,8 +114,7 @@ def runtime_closure(root: str = "scalelab") -> dict[str, str]:
             continue  # a requirement of another platform or a removed package: nothing to read
         version, requires = _headers(distribution)
         if name != root:
-            # 2.13.0+cpu and 2.13.0 are one release, built for two kinds of machine.
-            found[name] = version.partition("+")[0]
+            found[name] = release(version)
         for line in requires:
             try:
                 requirement = Requirement(line)

@@ -9,7 +9,7 @@ def learning_rate(step: int, steps: int, peak: float, schedule: dict[str, Any]) 
 
     Linear warm-up, then constant; or a cosine to `final` * peak (Loshchilov and Hutter 2017,
     eq. 5); or warmup-stable-decay with a linear cooldown (Haegele et al. 2024, section 3). The
-    last step ends at `final` * peak exactly, or at 1/cooldown_steps above it where `final` is 0 so
+    last step runs at `final` * peak; where `final` is 0, the decay is stretched by one step, so
     that no step is wasted at a rate of nought.
     """
     warmup, final = schedule["warmup_steps"], schedule["final"]

@@ -12,6 +12,7 @@ from scalelab.corpus.documents import Document, Tally
 from scalelab.corpus.sources import Report, source
 from scalelab.corpus.sources.filters import MAX_BYTES, path_reason, text_reason
 from scalelab.errors import UserError
+from scalelab.plan.data import release
 
 
 @source("python")
@@ -50,7 +51,7 @@ def distribution_files(name: str, version: str) -> list[tuple[str, Path]]:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         raise UserError(f"corpus: the package {name} {version} is not installed") from None
-    if distribution.version != version:
+    if release(distribution.version) != version:
         raise UserError(
             f"corpus: {name} {distribution.version} is installed, "
             f"but the corpus was planned with {version}"

@@ -154,6 +154,14 @@ def test_python_source_reads_a_distribution() -> None:
         list(get_source("python")(dataclasses.asdict(config), planned, Tally(), print))
 
 
+def test_what_was_planned_as_the_runtime_can_be_read() -> None:
+    """A build such as 2.13.0+cpu is the release that the plan names."""
+    planned = fingerprint(CorpusConfig(packages=("runtime",)))["packages"]
+    assert not [version for version in planned.values() if "+" in version]
+    for name, version in planned.items():
+        python_source.distribution_files(name, version)
+
+
 def test_standard_library_leaves_out_installed_packages() -> None:
     names = [name for name, _ in python_source.standard_library()]
     assert "json/decoder.py" in names
