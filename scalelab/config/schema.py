@@ -171,8 +171,8 @@ class FitConfig:
 class FiguresConfig:
     """How figures are drawn; changing it redraws and does nothing else."""
 
-    width: Literal["single", "double"] = "single"
-    """One or two columns of a paper."""
+    width: Literal["auto", "single", "double"] = "auto"
+    """One or two columns of a paper; auto takes what suits each kind of figure."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -20,14 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
     parser.add_argument(
-        "--width", choices=("single", "double"), help="column width (default: the kind's own)"
+        "--width",
+        choices=("auto", "single", "double"),
+        default="auto",
+        help="column width; auto: the kind's own",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Draw the figures and print the paths written."""
     study = load_study(args.runs, args.laws, args.runs_root)
+    width = None if args.width == "auto" else args.width
     for name in args.only or KINDS:
-        paths = draw_study(name, study, args.out, args.formats, args.width)
+        paths = draw_study(name, study, args.out, args.formats, width)
         print(f"figures: {name}: {' '.join(str(path) for path in paths)}")
     return 0
