@@ -28,8 +28,9 @@ CODE = {
 """Where the code of each stage starts; what it imports from there on counts as well. Folders count
 whole, their templates included. Families and sources are found by name, not by an import."""
 
-NEUTRAL = {"provenance", "logs", "errors"}
-"""Modules that change no number: a change in them reruns nothing."""
+NEUTRAL = {"provenance", "logs", "errors", "config"}
+"""Modules that change no number: a change in them reruns nothing. What a study file says reaches
+a stage as a parameter of its rule, so the code that reads the file need not count."""
 
 LIBRARIES = ("torch", "numpy", "scipy", "pandas", "tokenizers", "transformers", "snakemake")
 

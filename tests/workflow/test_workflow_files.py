@@ -86,6 +86,7 @@ def test_only_a_change_of_code_changes_the_digest(
     assert before == provenance.code_digest(*layers), "the copy must not change the digest"
     files = [path for path in provenance.code_files(*layers) if path.suffix == ".py"]
     assert files
+    assert "config" not in {path.parent.name for path in files}, "settings reach rules as params"
     for path in files:
         text = path.read_text(encoding="utf-8")
         path.write_text(f"# A remark.\n{rephrased(text)}\n\n# Another.\n", encoding="utf-8")
