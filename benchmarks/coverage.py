@@ -1,175 +1,280 @@
 """How often the 95% intervals of a fit hold the truth: a simulation that prints a table.
 
-    python benchmarks/coverage.py [--all] [--replicates 400] [--seed 0] [--json FILE]
+    python benchmarks/coverage.py [--quick | --all] [--replicates 300] [--seed 0] [--json FILE]
 
-Truth L = 1.8 + 60 N^-0.25, sizes log-spaced over two decades, log-normal noise of 0.3% on each
-run unless the table says otherwise. Every replicate is fitted from scratch with `scalelab.laws`,
-whatever comes out; a fit that is refused counts as not covering. The standard error of a coverage
-of 95% is 1.1 points at 400 replicates. `moved`: clean data sets in which leaving out one size
-moves alpha by more than its standard error; `outlying`: in which the checklist's test calls a
-size an outlier. Both are false alarms.
+One-column designs: L = 1.8 + 60 N^-0.25, sizes log-spaced over two decades. Two-column designs:
+L = 1.69 + 406.4 N^-0.34 + 410.7 D^-0.28 (Hoffmann et al. 2022, section D.3), two decades of N and
+of D. Log-normal noise of 0.3% on each run; in clustered designs 0.5% more that the points of a
+size or of a run share. Every replicate is estimated from scratch with the code of `laws.fit`,
+whatever comes out; a fit that is refused counts as not covering.
+
+`inside`: the mean curve amid the points. `10x`: ten times each x of the largest point, the mean
+curve and one new run. `a`: exponent of N_opt; `N_opt`: its value at ten times the largest C.
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from scalelab.errors import UserError
 from scalelab.laws import registry
-from scalelab.laws.bootstrap import bootstrap_estimate
+from scalelab.laws.allocate import closed_form
 from scalelab.laws.checklist import leave_one_out, outlier_p
-from scalelab.laws.estimate import Estimate, estimate
-from scalelab.laws.profile import Target, covariance, profile, quantile, standard_error
+from scalelab.laws.estimate import Estimate, check_result, estimate
+from scalelab.laws.fitting import parameter_intervals
+from scalelab.laws.intervals import choose, uncertainty
+from scalelab.laws.result import prediction_interval
+from scalelab.laws.settings import Settings
+from scalelab.laws.springs import Target
 
-TRUTH = {"E": 1.8, "A": 60.0, "alpha": 0.25}
-NOISE = 0.003
-DESIGNS = (
-    (8, 1, NOISE, "least_squares", "profile"),
-    (8, 1, NOISE, "least_squares", "delta"),
-    (8, 1, NOISE, "least_squares", "bootstrap"),
-    (8, 1, 0.01, "least_squares", "profile"),
-    (8, 1, 0.01, "least_squares", "delta"),
-    (8, 2, NOISE, "least_squares", "profile"),
-    (6, 1, NOISE, "least_squares", "profile"),
-    (24, 1, NOISE, "least_squares", "profile"),
-    (24, 1, NOISE, "least_squares", "bootstrap"),
-    (8, 1, NOISE, "huber", "profile"),
-)
-QUANTITIES = ("E", "A", "alpha", "L inside", "L at 10x", "run at 10x")
+ONE = {"E": 1.8, "A": 60.0, "alpha": 0.25}
+TWO = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}
+NOISE, SHARED = 0.003, 0.005
+RESAMPLES = 300
+LEVEL = 0.95
+CURVE = ("L inside", "L at 10x", "run at 10x")
+OPTIMUM = ("a", "N_opt")
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """Points x (n, m), the cluster of each (n,) or None, and their noise.
+
+    own (n,) is the noise of each point, `shared` that of a cluster. outliers: the share of points
+    whose own noise is five times as large. A new run has the noise of the last point.
+    """
+
+    name: str
+    x: np.ndarray
+    own: np.ndarray
+    member: np.ndarray | None = None
+    shared: float = 0.0
+    outliers: float = 0.0
+
+    @property
+    def law(self) -> str:
+        """The law of that many columns."""
+        return "power_offset" if self.x.shape[1] == 1 else "chinchilla"
+
+    @property
+    def truth(self) -> dict[str, float]:
+        """Its parameters."""
+        return ONE if self.x.shape[1] == 1 else TWO
+
+    def noise(self, generator: np.random.Generator) -> tuple[np.ndarray, float]:
+        """Noise of log loss of the points (n,), and of one new run."""
+        count = len(self.x)
+        spread = np.append(self.own, self.own[-1])
+        spread = np.where(generator.random(count + 1) < self.outliers, 5 * spread, spread)
+        own = generator.normal(size=count + 1) * spread
+        if self.member is not None:
+            effects = generator.normal(0, self.shared, int(self.member.max()) + 2)
+            own += effects[np.append(self.member, self.member.max() + 1)]
+        return own[:-1], float(own[-1])
+
+
+def sizes(count: int, outliers: float = 0.0, ratio: float = 1.0) -> Design:
+    """Sizes from 1e4 to 1e6; ratio: noise of the largest over that of the smallest."""
+    own = np.geomspace(ratio**-0.5, ratio**0.5, count) * NOISE
+    name = f"{count} sizes" + ", outliers" * bool(outliers)
+    name += "" if ratio == 1 else ", noise rises" if ratio > 1 else ", noise falls"
+    return Design(name, np.geomspace(1e4, 1e6, count)[:, None], own, outliers=outliers)
+
+
+def scattered(count: int) -> Design:
+    """Independent points of different N and D; D along a golden-ratio sequence."""
+    turn = (np.arange(count) * 0.6180339887498949) % 1
+    x = np.column_stack([np.geomspace(1e7, 1e9, count), 10 ** (9 + 2 * turn)])
+    return Design(f"{count} points", x, np.full(count, NOISE))
+
+
+def grid(groups: int, each: int) -> Design:
+    """Each size at the same token counts: what a size shares is in all of them."""
+    n, d = np.geomspace(1e7, 1e9, groups), np.geomspace(1e9, 1e11, each)
+    x = np.column_stack([np.repeat(n, each), np.tile(d, groups)])
+    member = np.repeat(np.arange(groups), each)
+    name = f"{groups} sizes x {each} D"
+    return Design(name, x, np.full(len(x), NOISE), member, SHARED)
+
+
+def checkpoints(runs: int, each: int) -> Design:
+    """Checkpoints of runs of different N, trained for 10, 40 or 160 tokens a parameter."""
+    n = np.geomspace(1e7, 1e9, runs)
+    end = n * np.resize([10.0, 40.0, 160.0], runs)
+    d = end[:, None] * np.geomspace(0.2, 1, each)
+    x = np.column_stack([np.repeat(n, each), d.ravel()])
+    member = np.repeat(np.arange(runs), each)
+    name = f"{runs} runs x {each} checkpoints"
+    return Design(name, x, np.full(len(x), NOISE), member, SHARED)
 
 
 def main() -> None:
     """Print the coverage of each design, in percent."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--replicates", type=int, default=400)
-    parser.add_argument("--all", action="store_true", help="more designs, about five minutes")
+    parser.add_argument("--replicates", type=int, default=300)
+    parser.add_argument("--quick", action="store_true", help="two designs, a minute")
+    parser.add_argument("--all", action="store_true", help="every method, not only the default")
+    parser.add_argument("--only", help="designs whose name has this in it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", help="write the table to this file too")
     args = parser.parse_args()
-    rows = []
-    for design in DESIGNS if args.all else DESIGNS[:3]:
-        rows.append(measure(*design, args.replicates, args.seed))
-        print_row(rows[-1], header=len(rows) == 1)
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as handle:
-            json.dump(rows, handle, indent=1)
+    rows: list[dict[str, Any]] = []
+    for design, objective, methods in plan(args.all, args.quick):
+        if args.only and args.only not in design.name:
+            continue
+        found = measure(design, objective, methods, args.replicates, args.seed)
+        for row in found:
+            print_row(row, header=not rows or len(rows[-1]["coverage"]) != len(row["coverage"]))
+            rows.append(row)
+        if args.json:
+            with open(args.json, "w", encoding="utf-8") as handle:
+                json.dump(rows, handle, indent=1)
+
+
+def plan(everything: bool, quick: bool) -> list[tuple[Design, str, tuple[str, ...]]]:
+    """(design, objective, methods); auto stands for the default."""
+    squares, huber, default = "least_squares", "huber", ("auto",)
+    if quick:
+        return [(sizes(8), squares, default), (grid(8, 5), squares, default)]
+    every = ("auto", "profile", "robust", "bootstrap", "parametric")
+    rows: list[tuple[Design, str, tuple[str, ...]]] = [
+        (sizes(8), squares, every),
+        (sizes(12), squares, default),
+        (sizes(20), squares, ("auto", "profile", "bootstrap")),
+        (sizes(30), squares, default),
+        (sizes(60), squares, ("auto", "bootstrap")),
+        (sizes(12, ratio=4), squares, ("auto", "robust")),
+        (sizes(30, ratio=4), squares, ("auto", "profile", "bootstrap")),
+        (sizes(30, ratio=0.25), squares, ("auto", "profile")),
+        (scattered(20), squares, ("auto", "profile")),
+        (scattered(40), squares, default),
+        (scattered(60), squares, default),
+        (grid(5, 6), squares, default),
+        (grid(8, 5), squares, every),
+        (checkpoints(12, 5), squares, every),
+        (checkpoints(24, 5), squares, ("auto", "bootstrap")),
+        (sizes(8), huber, ("auto", "robust")),
+        (sizes(12), huber, default),
+        (sizes(20), huber, ("auto", "profile")),
+        (sizes(30), huber, default),
+        (sizes(60), huber, default),
+        (sizes(12, outliers=0.1), huber, default),
+        (sizes(30, outliers=0.1), huber, ("auto", "robust")),
+        (sizes(30, outliers=0.1), squares, default),
+        (scattered(20), huber, ("auto", "robust")),
+        (scattered(60), huber, default),
+        (grid(8, 5), huber, default),
+        (checkpoints(24, 5), huber, ("auto", "robust")),
+    ]
+    return rows if everything else [(*row[:2], default) for row in rows]
 
 
 def measure(
-    sizes: int,
-    seeds: int,
-    spread: float,
-    objective: str,
-    method: str,
-    replicates: int,
-    seed: int,
-) -> dict[str, object]:
-    """Coverage of each quantity over the replicates of one design."""
-    form = registry.get("power_offset")
-    generator = np.random.default_rng([seed, sizes, seeds])
-    x = np.geomspace(1e4, 1e6, sizes)[:, None]
-    where = np.array([[1e5], [1e7]])
-    truth = np.log(form.value(form.theta(TRUTH)[None], np.log(x))[0])
-    aims = np.log(form.value(form.theta(TRUTH)[None], np.log(where))[0])
-    hits, alarms, strict, began = [], 0, 0, time.process_time()
+    design: Design, objective: str, methods: Sequence[str], replicates: int, seed: int
+) -> list[dict[str, Any]]:
+    """Coverage of each quantity over the replicates of one design, a row a method."""
+    form = registry.get(design.law)
+    generator = np.random.default_rng([seed, len(design.x), design.x.shape[1]])
+    member = np.arange(len(design.x)) if design.member is None else design.member
+    default = choose(design.member is not None, int(member.max()) + 1, objective)
+    methods = list(dict.fromkeys(default if m == "auto" else m for m in methods))
+    names = [*design.truth, *CURVE, *(OPTIMUM if len(design.x[0]) > 1 else ())]
+    hits: dict[str, list] = {method: [] for method in methods}
+    widths: dict[str, list] = {method: [] for method in methods}
+    cpu = dict.fromkeys(methods, 0.0)
+    alarms = np.zeros(2)
+    truth = np.log(form.value(form.theta(design.truth)[None], np.log(design.x))[0])
     for _ in range(replicates):
-        # The smaller two thirds of the sizes have `seeds` runs each, the rest one.
-        counts = np.where(np.arange(sizes) < sizes * 2 // 3, seeds, 1)
-        noise = generator.normal(0, spread, (sizes, seeds))
-        noise = np.array([row[:n].mean() for row, n in zip(noise, counts, strict=True)])
-        run = aims[1] + generator.normal(0, spread)
+        noise, new = design.noise(generator)
         try:
-            best = estimate(form, x, truth + noise, objective)
-            hits.append(covered(best, method, where, aims, run))
+            best = estimate(form, design.x, truth + noise, objective)
+            check_result(best)
         except UserError:
-            hits.append([False] * len(QUANTITIES))
+            for method in methods:
+                hits[method].append([False] * len(names))
             continue
-        table = leave_one_out(best)
-        shifts = np.array([abs(row["shifts"]["alpha"]) for row in table])
-        alarms += bool((shifts > 1).any())
-        strict += bool((outlier_p(best, table) < 0.05 / sizes).any())
-    return {
-        "sizes": sizes,
-        "seeds": seeds,
-        "noise": spread,
-        "objective": objective,
-        "method": method,
-        "replicates": replicates,
-        "coverage": dict(zip(QUANTITIES, np.mean(hits, 0).tolist(), strict=True)),
-        "moved_by_one_error": alarms / replicates,
-        "moved_and_outlying": strict / replicates,
-        "seconds": time.process_time() - began,
-    }
+        alarms += false_alarms(best)
+        for method in methods:
+            began = time.process_time()
+            inside, width = covered(design, best, method, objective, new)
+            cpu[method] += time.process_time() - began
+            hits[method].append(inside)
+            widths[method].append(width)
+    return [
+        {
+            "design": design.name,
+            "objective": objective,
+            "method": method,
+            "default": method == default,
+            "replicates": replicates,
+            "coverage": dict(zip(names, np.mean(hits[method], 0).tolist(), strict=True)),
+            "width": float(np.median(widths[method])),
+            "moved": alarms[0] / replicates,
+            "outlying": alarms[1] / replicates,
+            "seconds": cpu[method] / replicates,
+        }
+        for method in methods
+    ]
 
 
-def covered(best: Estimate, method: str, where: np.ndarray, aims: np.ndarray, run: float) -> list:
-    """Whether each quantity's interval holds the truth, in the order of `QUANTITIES`."""
-    drawn = bootstrap_estimate(best, 300) if method == "bootstrap" else None
-    u = best.centred(where)
-    t = quantile(0.95, best.dof)
-    if method == "delta":
-        ends, curve = delta_intervals(best, u, t)
-    elif drawn is not None and drawn.usable:
-        ends, curve = drawn.intervals(0.95) or {}, drawn.log_loss(u, 0.95)
-    else:
-        ends, curve = profile_intervals(best, u)
-    inside = [ends[name][0] <= value <= ends[name][1] for name, value in TRUTH.items()]
-    inside += [bool(pair[0] <= aim <= pair[1]) for pair, aim in zip(curve, aims, strict=True)]
-    centre = best.log_loss(u)[1]
-    down, up = np.hypot(np.abs(curve[1] - centre), t * best.sigma)
-    inside.append(bool(centre - down <= run <= centre + up))
-    return inside
+def covered(
+    design: Design, best: Estimate, method: str, objective: str, new: float
+) -> tuple[list[bool], float]:
+    """Whether each quantity's interval holds the truth; the width of that of ln L at 10x."""
+    settings = Settings(objective, intervals=method, resamples=RESAMPLES)
+    member = np.arange(len(design.x)) if design.member is None else design.member
+    by = None if design.member is None else "run" if "runs" in design.name else "N"
+    sure = uncertainty(best, settings, member, by)
+    ends = parameter_intervals(sure, LEVEL)[1]
+    pairs = [(*ends[name], value) for name, value in design.truth.items()]
+    top = design.x[int(np.argmax(np.log(design.x).sum(1)))]
+    where = np.array([np.exp(np.log(design.x).mean(0)), 10 * top])
+    form = best.base
+    aims = form.value(form.theta(design.truth)[None], np.log(where))[0]
+    curve = prediction_interval(best, where, LEVEL, sure, False)[0]
+    run = prediction_interval(best, where[1:], LEVEL, sure, True)[0]
+    pairs += [(*pair, aim) for pair, aim in zip(curve, aims, strict=True)]
+    pairs.append((*run[0], aims[1] * np.exp(new)))
+    if len(where[0]) > 1:
+        flops = 60 * design.x.prod(1).max()
+        for function in (_share, _log_n(form, flops)):
+            end = sure.ends([Target(function=function)], LEVEL)[0]
+            pairs.append((*end, float(function(design.truth))))
+    inside = [(low is None or low <= v) and (high is None or v <= high) for low, high, v in pairs]
+    return [bool(one) for one in inside], float(np.log(curve[1, 1] / curve[1, 0]))
 
 
-def profile_intervals(best: Estimate, u: np.ndarray) -> tuple[dict, np.ndarray]:
-    """What `laws.fit` gives below 20 sizes: parameters, and the mean curve on the log scale."""
-    names = best.form.parameters
-    functionals = [best.form.functional(n, best.centre, best.log_scale) for n in names]
-    targets = [Target(functional=f) for f in functionals] + [Target(u=row) for row in u]
-    ends = profile(best, targets, 0.95)
-    pairs = zip(names, functionals, ends, strict=False)
-    return {n: np.exp(e) if f.exponentiate else e for n, f, e in pairs}, (
-        ends[len(names) :] + best.log_scale
-    )
+def _share(p: Any) -> Any:
+    return p["beta"] / (p["alpha"] + p["beta"])
 
 
-def delta_intervals(best: Estimate, u: np.ndarray, t: float) -> tuple[dict, np.ndarray]:
-    """The usual alternative: estimate plus or minus t standard errors."""
-    ends = {}
-    for name, value in best.params.items():
-        error = standard_error(best, best.form.functional(name, best.centre, best.log_scale))
-        ends[name] = (value - t * error, value + t * error)
-    loss, slopes = best.form.gradient(best.theta[None], u)
-    slopes = slopes[0] / loss[0][:, None]
-    error = np.sqrt(np.einsum("np,pq,nq->n", slopes, covariance(best), slopes))
-    centre = best.log_loss(u)
-    return ends, np.column_stack([centre - t * error, centre + t * error])
+def _log_n(form: Any, flops: float) -> Callable[[Any], Any]:
+    return lambda p: closed_form(form, p, flops)[0]
 
 
-def print_row(row: dict, header: bool) -> None:
-    """One line of a Markdown table."""
+def false_alarms(best: Estimate) -> np.ndarray:
+    """Whether leaving out a size moves an exponent by its error; whether a size is outlying."""
+    table = leave_one_out(best)
+    shifts = np.array([max(abs(v) for v in row["shifts"].values()) for row in table])
+    return np.array([(shifts > 1).any(), (outlier_p(best, table) < 0.05 / len(table)).any()])
+
+
+def print_row(row: dict[str, Any], header: bool) -> None:
+    """One line of a Markdown table; the default method is marked."""
+    names = ["design", "objective", "method", *row["coverage"], "width", "moved", "outlying", "s"]
     if header:
-        names = [
-            "sizes",
-            "seeds",
-            "noise",
-            "objective",
-            "method",
-            *QUANTITIES,
-            "moved",
-            "outlying",
-            "CPU s",
-        ]
-        print("| " + " | ".join(names) + " |")
+        print("\n| " + " | ".join(names) + " |")
         print("|" + "---|" * len(names))
-    cells = [row["sizes"], row["seeds"], f"{row['noise']:.1%}", row["objective"], row["method"]]
+    cells = [row["design"], row["objective"], row["method"] + " *" * row["default"]]
     cells += [f"{100 * v:.1f}" for v in row["coverage"].values()]
-    cells += [f"{100 * row[key]:.0f}" for key in ("moved_by_one_error", "moved_and_outlying")]
-    cells.append(f"{row['seconds']:.0f}")
-    print("| " + " | ".join(str(cell) for cell in cells) + " |")
+    cells += [f"{row['width']:.4f}", *(f"{100 * row[key]:.0f}" for key in ("moved", "outlying"))]
+    print("| " + " | ".join([*cells, f"{row['seconds']:.2f}"]) + " |")
     sys.stdout.flush()
 
 

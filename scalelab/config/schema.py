@@ -165,6 +165,17 @@ class FitConfig:
     """What the loss is a function of."""
     y: Literal["loss_nats", "bits_per_byte"] = "loss_nats"
     """What is fitted."""
+    objective: Literal["least_squares", "huber", "lad"] | None = None
+    """Of log loss: squares, Huber's function or absolute values; least_squares, or huber where
+    delta is given."""
+    delta: Rate | None = None
+    """Huber's threshold; 1.345 robust standard deviations of the residuals unless given."""
+    intervals: str = "auto"
+    """How intervals are found; auto chooses by points and clusters (docs/statistics.md)."""
+    fixed: dict[str, NonNegative] = field(default_factory=dict)
+    """Parameters held at a value, such as {E: 1.69}."""
+    tied: tuple[tuple[str, str], ...] = ()
+    """Pairs of parameters that are one number, such as [[alpha, beta]]."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

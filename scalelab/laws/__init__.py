@@ -5,7 +5,7 @@
 """
 
 from scalelab.laws.bootstrap import Bootstrap
-from scalelab.laws.fitting import bootstrap, fit
+from scalelab.laws.fitting import bootstrap, fit, restore
 from scalelab.laws.registry import discover, get
 from scalelab.laws.result import FitResult, predict, to_frame
 from scalelab.laws.study import fit_study
@@ -21,5 +21,6 @@ __all__ = [
     "get",
     "predict",
     "read_runs",
+    "restore",
     "to_frame",
 ]

@@ -5,23 +5,32 @@ from typing import Any
 import numpy as np
 
 from scalelab.laws import registry
-from scalelab.laws.bootstrap import Bootstrap
 from scalelab.laws.estimate import Estimate, estimate
+from scalelab.laws.heldout import held_out
+from scalelab.laws.intervals import Uncertainty
 from scalelab.laws.points import Points
 from scalelab.laws.registry import Array
 from scalelab.laws.result import finite, formula, prediction_interval, unit_of
 
 BAND_POINTS = 60
 FACTORS = (2, 10)
+INTERVAL_NOTE = (
+    "conditional on the form of the law: they do not hold the error of a wrong form, which grows "
+    "with the distance of an extrapolation; `scalelab compare` averages over forms"
+)
 
 
 def build(
-    best: Estimate, points: Points, objective: str, level: float, drawn: Bootstrap | None
+    best: Estimate, points: Points, objective: str, level: float, sure: Uncertainty
 ) -> dict[str, Any]:
     """Everything but errors, intervals, checks and warnings; keys as in the results format."""
-    form, params = best.form, best.params
-    kind = "sum of squared residuals of log loss / 2"
-    if best.problem.delta is not None:
+    form, params = best.base, best.params
+    kind, value = "sum of squared residuals of log loss / 2", best.value
+    if best.problem.weights.std() > 0:
+        kind = "weighted " + kind
+    if objective == "lad":
+        kind, value = "sum of absolute residuals of log loss", float(np.abs(best.residuals).sum())
+    elif best.problem.delta is not None:
         kind = f"sum of Huber residuals of log loss, delta {best.problem.delta:.6g}"
     return {
         "law": form.name,
@@ -31,12 +40,13 @@ def build(
         "x": points.columns[0] if len(points.columns) == 1 else list(points.columns),
         "y": points.y,
         "params": params,
-        "derived": form.derived(params),
+        "fixed": dict(best.constraints.fixed),
+        "tied": [list(pair) for pair in best.constraints.tied],
         "interval_level": level,
         "level_text": f"{level:.0%}",
-        "objective": best.value,
+        "objective": value,
         "objective_kind": kind,
-        "delta": best.problem.delta,
+        "delta": best.problem.delta if objective == "huber" else None,
         "gradient_norm": best.gradient_norm,
         "starts": best.starts,
         "fraction_at_best": best.fraction_at_best,
@@ -47,11 +57,13 @@ def build(
         "aicc": aicc(best),
         "points": _points(best, points),
         "excluded": list(points.excluded),
-        "band": _band(best, points, level, drawn),
-        "extrapolation": _extrapolation(best, points, level, drawn),
-        "heldout": _heldout(best, points, objective, level),
-        "alternatives": _alternatives(best, points, objective),
-        "bootstrap": drawn.to_json() if drawn else None,
+        "band": _band(best, points, level, sure),
+        "extrapolation": _extrapolation(best, points, level, sure),
+        "heldout": held_out(best, points, sure, level),
+        "alternatives": _alternatives(best, points, objective, level, sure),
+        "bootstrap": sure.to_json(),
+        "set_aside": points.cells.to_json(),
+        "interval_note": INTERVAL_NOTE,
     }
 
 
@@ -84,6 +96,8 @@ def _points(best: Estimate, points: Points) -> list[dict[str, Any]]:
                 points.y: float(observed[place]),
                 f"predicted_{unit}": float(predicted[place]),
                 "residual_relative": float(observed[place] / predicted[place] - 1),
+                "cluster": int(points.cluster[place]),
+                **({} if points.weights is None else {"weight": float(points.weights[place])}),
                 "seeds": points.seeds[place],
                 f"seed_sd_{unit}": finite(points.seed_sd[place]),
                 "runs": list(points.runs[place]),
@@ -112,62 +126,41 @@ def _rows(points: Points, x: Array, ends: Array, centre: Array) -> list[dict[str
     ]
 
 
-def _band(
-    best: Estimate, points: Points, level: float, drawn: Bootstrap | None
-) -> list[dict[str, Any]]:
+def _band(best: Estimate, points: Points, level: float, sure: Uncertainty) -> list[dict[str, Any]]:
     """The mean curve from the smallest x to ten times the largest; along D/N of the largest run."""
     smallest = points.x[:, 0].min() / _ray(points, np.ones(1))[0, 0]
     x = _ray(points, np.geomspace(smallest, 10.0, BAND_POINTS))
-    ends, centre = prediction_interval(best, x, level, drawn, new_run=False)
+    ends, centre = prediction_interval(best, x, level, sure, new_run=False)
     return _rows(points, x, ends, centre)
 
 
 def _extrapolation(
-    best: Estimate, points: Points, level: float, drawn: Bootstrap | None
+    best: Estimate, points: Points, level: float, sure: Uncertainty
 ) -> list[dict[str, Any]]:
     x = _ray(points, np.array(FACTORS, float))
-    ends, centre = prediction_interval(best, x, level, drawn, new_run=True)
+    ends, centre = prediction_interval(best, x, level, sure, new_run=True)
     rows = _rows(points, x, ends, centre)
     return [{**row, "factor": factor} for row, factor in zip(rows, FACTORS, strict=True)]
 
 
-def _heldout(best: Estimate, points: Points, objective: str, level: float) -> dict[str, Any] | None:
-    """Fit without the largest size and predict it, as one new run; None if too few are left."""
-    last = int(np.argmax(np.log(points.x).sum(1)))
-    kept = np.arange(len(points.x)) != last
-    if kept.sum() <= len(best.theta):
-        return None
-    delta = best.problem.delta if objective == "huber" else None
-    without = estimate(best.form, points.x[kept], points.log_loss[kept], objective, delta)
-    ends, centre = prediction_interval(without, points.x[last : last + 1], level, None, True)
-    observed = float(np.exp(points.log_loss[last]))
-    unit = unit_of(points.y)
-    return {
-        "left_out": [float(v) for v in points.x[last]],
-        "fitted_on": int(kept.sum()),
-        f"predicted_{unit}": float(centre[0]),
-        f"observed_{unit}": observed,
-        "low": finite(ends[0, 0]),
-        "high": finite(ends[0, 1]),
-        "error_relative": float(centre[0] / observed - 1),
-        "params": without.params,
-    }
-
-
-def _alternatives(best: Estimate, points: Points, objective: str) -> list[dict[str, Any]]:
+def _alternatives(
+    best: Estimate, points: Points, objective: str, level: float, sure: Uncertainty
+) -> list[dict[str, Any]]:
     rows = []
-    for law in best.form.alternatives:
+    for law in best.base.alternatives:
         form = registry.get(law)
         if len(points.x) <= len(form.parameters):
             continue
-        other = estimate(form, points.x, points.log_loss, objective, best.problem.delta)
+        delta = best.problem.delta if objective == "huber" else None
+        other = estimate(form, points.x, points.log_loss, objective, delta, points.weights)
+        everyone = np.ones(len(points.x), bool)
         rows.append(
             {
                 "law": law,
                 "aicc": aicc(other),
                 "params": other.params,
                 "sigma_log": other.sigma,
-                "heldout": _heldout(other, points, objective, 0.95),
+                "heldout": held_out(other, points, sure.of(other, everyone), level),
             }
         )
     return rows

@@ -1,35 +1,66 @@
 """The verb `fit`: a CSV of runs in, a law out."""
 
 import argparse
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import UserError
-from scalelab.files import read_json, write_json
-from scalelab.laws import registry
-from scalelab.laws.fitting import INTERVALS, fit
+from scalelab.files import file_sha256, read_json, write_json
+from scalelab.laws import headers, registry
+from scalelab.laws.cells import RULES
+from scalelab.laws.fitting import fit
 from scalelab.laws.objective import OBJECTIVES
+from scalelab.laws.points import missing_column
 from scalelab.laws.result import summary
+from scalelab.laws.settings import INTERVALS
 from scalelab.laws.study import fit_study
-from scalelab.laws.table import EXACT, read_runs
+from scalelab.laws.table import read_runs
 from scalelab.provenance import manifest
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `scalelab fit`."""
     parser.add_argument("runs", metavar="RUNS.csv", help="one row per finished run")
     parser.add_argument("--law", default=None, help="law to fit (default: power_offset)")
-    parser.add_argument("--x", help="header of the x column; two with a comma for two x")
-    parser.add_argument("--y", help="header of the loss column")
-    parser.add_argument("--unit", help="unit of the loss: nats, bits or perplexity")
-    parser.add_argument("--objective", default="least_squares", help=" or ".join(OBJECTIVES))
-    parser.add_argument("--delta", type=float, help="Huber threshold; 1e-3 as in Chinchilla")
-    parser.add_argument("--level", type=float, default=0.95, help="of the intervals")
+    add_table_arguments(parser)
+    parser.add_argument(
+        "--fix", action="append", default=[], metavar="E=1.69", help="hold a parameter; repeatable"
+    )
+    parser.add_argument(
+        "--tie", action="append", default=[], metavar="alpha=beta", help="make two parameters one"
+    )
     parser.add_argument("--intervals", default="auto", help=", ".join(INTERVALS))
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--convention", help="what x counts, in words, for the record")
     parser.add_argument("--fits", help="a study's fits as JSON, or a file that holds them")
     parser.add_argument("--study", help="name of the study, with --fits")
     parser.add_argument("--json", help="file to write")
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """How to read the table of runs and what to minimise; shared with `compare`."""
+    parser.add_argument("--x", help="header of the x column; two with a comma for two x")
+    parser.add_argument("--y", help="header of the loss column")
+    parser.add_argument("--unit", help="unit of the loss: nats, bits or perplexity")
+    parser.add_argument(
+        "--objective", default=None, help=" or ".join(OBJECTIVES) + " (default: least_squares)"
+    )
+    parser.add_argument(
+        "--delta", type=float, help="Huber threshold, and alone asks for huber; 1e-3 in Chinchilla"
+    )
+    parser.add_argument("--level", type=float, default=0.95, help="of the intervals")
+    parser.add_argument(
+        "--cluster", metavar="COLUMN", help="rows of one value are one piece of evidence; or none"
+    )
+    parser.add_argument("--noise", metavar="COLUMN", help="standard error of the loss, to weigh by")
+    parser.add_argument("--cell", help=f"several rows at one x: {', '.join(RULES)}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,50 +68,62 @@ def run(args: argparse.Namespace) -> int:
     if args.fits is not None:
         return _study(args)
     form = registry.get(args.law or "power_offset")
-    x, columns = _x_columns(args.x, form)
-    y = "loss_nats"
-    if args.y:
-        columns[y] = args.y
-    runs = read_runs(args.runs, columns, args.unit)
-    if y not in runs.columns:
-        raise UserError(
-            f"{args.runs}: no loss column found among {', '.join(c for c in runs.columns)}: "
-            "name it with --y"
+    with naming(args.runs):
+        runs, keywords, told = read_table(args, form)
+        result = fit(
+            form.name,
+            runs,
+            convention=args.convention or told,
+            intervals=args.intervals,
+            resamples=args.resamples,
+            seed=args.seed,
+            fixed=headers.fixed(args.fix),
+            tied=headers.tied(args.tie),
+            **keywords,
         )
-    result = fit(
-        form.name,
-        runs,
-        x,
-        y,
-        objective=args.objective,
-        delta=args.delta,
-        level=args.level,
-        intervals=args.intervals,
-    )
     block = result.to_json()
     print(result.summary())
     if args.json:
         settings = {key: value for key, value in vars(args).items() if _is_plain(value)}
-        write_json(args.json, {**block, "provenance": manifest(settings)})
+        made = manifest({**settings, "fix": args.fix, "tie": args.tie}, file_sha256(args.runs)[:12])
+        write_json(args.json, {**block, "provenance": made})
     return 0
 
 
-def _x_columns(text: str | None, form: registry.Form) -> tuple[list[str] | None, dict[str, str]]:
-    """x for `fit`, and the headers that the reader must take by name.
+def read_table(
+    args: argparse.Namespace, form: registry.Form
+) -> tuple["DataFrame", dict[str, Any], str | None]:
+    """The table of runs, the arguments of `fit` that its flags say, and what x counts."""
+    x, columns = headers.x_columns(args.x, form)
+    y, named = headers.loss_column(args.y)
+    runs = read_runs(args.runs, columns | named, args.unit)
+    if y not in runs.columns:
+        found = [str(c) for c in runs.columns]
+        raise UserError(f"no loss column found: {missing_column(y, found)}: name it with --y")
+    noise = headers.named_column(args.noise, runs, columns)
+    if noise and runs.attrs["loss_unit"] == "perplexity":
+        raise UserError(f"--noise {noise}: a loss in nats or bits is needed, found perplexity")
+    keywords = {
+        "x": x,
+        "y": y,
+        "objective": args.objective,
+        "delta": args.delta,
+        "level": args.level,
+        "cluster": headers.named_column(args.cluster, runs, columns),
+        "noise": noise,
+        "cell": args.cell,
+    }
+    return runs, keywords, headers.convention(x, columns)
 
-    A single x keeps its header, so that the formula and the convention name it as the file does.
-    """
-    if not text:
-        return None, {}
-    headers = [part.strip() for part in text.split(",") if part.strip()]
-    if len(headers) != len(form.columns):
-        raise UserError(
-            f"--x {text}: {form.name} needs {len(form.columns)} x columns (such as "
-            f"{','.join(form.columns)})"
-        )
-    if len(headers) == 1:
-        return headers, ({} if headers[0] in EXACT else {headers[0]: headers[0]})
-    return list(form.columns), dict(zip(form.columns, headers, strict=True))
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put the file before the sentence of a `UserError` raised inside, unless it names it."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        raise UserError(text if str(path) in text else f"{path}: {text}") from None
 
 
 def _study(args: argparse.Namespace) -> int:

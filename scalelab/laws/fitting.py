@@ -1,7 +1,7 @@
 """`fit`: from rows of runs to a law with intervals, checks and warnings."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,18 +10,17 @@ from scalelab.laws import registry, sanity
 from scalelab.laws.block import build
 from scalelab.laws.bootstrap import Bootstrap, bootstrap_estimate
 from scalelab.laws.checklist import checklist, count_rows
+from scalelab.laws.determined import Ends, not_determined
 from scalelab.laws.estimate import Estimate, check_result, estimate
-from scalelab.laws.objective import check_objective
-from scalelab.laws.points import CONVENTIONS, Points, prepare
-from scalelab.laws.profile import Target, profile, standard_error
+from scalelab.laws.intervals import Uncertainty, uncertainty
+from scalelab.laws.points import CONVENTIONS, Points, prepare, stored_points
 from scalelab.laws.registry import Form
 from scalelab.laws.result import FitResult, finite
+from scalelab.laws.settings import Settings
+from scalelab.laws.springs import Quantity, Target
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-MANY_CLUSTERS = 20
-INTERVALS = ("auto", "profile", "bootstrap")
 
 
 def fit(
@@ -29,13 +28,18 @@ def fit(
     runs: "DataFrame",
     x: str | Sequence[str] | None = None,
     y: str = "loss_nats",
-    objective: str = "least_squares",
+    objective: str | None = None,
     delta: float | None = None,
     level: float = 0.95,
     convention: str | None = None,
     intervals: str = "auto",
     resamples: int = 1000,
     seed: int = 0,
+    fixed: Mapping[str, float] | None = None,
+    tied: Sequence[Sequence[str]] = (),
+    cluster: str | None = None,
+    noise: str | None = None,
+    cell: str | None = None,
 ) -> FitResult:
     """Fit a law of the registry to one row per run.
 
@@ -51,49 +55,90 @@ def fit(
             `N_total`, `corpus`, `context` are used where present.
         x: name of the (first) x column, or of one column per x of the law; by default its own.
         y: the loss column, positive.
-        objective: least_squares, or huber on the residuals of log loss (their sum).
-        delta: Huber's threshold; 1.345 robust standard deviations by default, 1e-3 in
-            Hoffmann et al. 2022.
+        objective: least_squares (the default), huber on the residuals of log loss (their sum),
+            or lad, least absolute deviations of log loss.
+        delta: Huber's threshold, which alone asks for huber; 1.345 robust standard deviations by
+            default, 1e-3 in Hoffmann et al. 2022.
         level: of the intervals.
         convention: what x counts, in words; known for N, N_total, D, C and C_6ND.
-        intervals: profile (likelihood with Student's t), bootstrap (of whole sizes), or auto:
-            bootstrap for huber from 20 sizes on, else profile (docs/statistics.md has the
-            measured coverage of each).
+        intervals: profile (likelihood with Student's t, points independent), robust (the same
+            with cluster-robust standard errors), bootstrap (of clusters), parametric (losses
+            simulated from the fit), or auto, which chooses by the number of points and their
+            clustering (docs/statistics.md has the measured coverage of each).
         resamples, seed: of the bootstrap.
+        fixed: {parameter: value} held at that natural value, such as {"E": 1.69}.
+        tied: pairs of parameters that are one number, such as [("alpha", "beta")].
+        cluster: the column whose equal values are one piece of evidence, or `none`; by default
+            the run where runs have several points, or the size where sizes have.
+        noise: a column with the standard error of y; least squares then weighs by it.
+        cell: what becomes of several rows at one x: best, mean, last, or auto, the default, which
+            decides by the columns that differ among them (see `laws.cells`).
 
     Raises:
         UserError: bad rows, too few sizes, loss that does not fall, mixed units, no minimum.
     """
-    check_objective(objective, delta)
-    if not 0 < level < 1:
-        raise UserError(f"level is {level}: expected a number between 0 and 1 such as 0.95")
-    if intervals not in INTERVALS:
-        raise UserError(f"intervals {intervals!r}: expected one of {', '.join(INTERVALS)}")
+    settings = Settings(
+        objective,
+        delta,
+        level,
+        convention,
+        intervals,
+        resamples,
+        seed,
+        fixed or {},
+        tied,
+        cluster,
+        noise,
+        cell,
+    )
+    settings.check()
     form = registry.get(law)
     columns = _columns(form, x)
-    points, warnings = prepare(runs, columns, y), []
+    points = prepare(runs, columns, y, cluster, noise, cell)
+    warnings = list(points.notes)
     if sanity.moves_together(points) and form.fallback:
         warnings.append(
             f"{' and '.join(columns)} are one variable in these rows, so {form.name} is not "
             f"determined: {form.fallback} in {columns[0]} is fitted instead"
         )
         form, columns = registry.get(form.fallback), columns[:1]
-        points = prepare(runs, columns, y)
-    sanity.check_sizes(form, points)
-    sanity.check_falls(points)
-    best = estimate(form, points.x, points.log_loss, objective, delta)
+        points = prepare(runs, columns, y, cluster, noise, cell)
+    sanity.check_sizes(form, points, settings.constraints)
+    sanity.check_direction(form, points)
+    return fit_points(form, points, settings, warnings)
+
+
+def fit_points(
+    form: Form, points: Points, settings: Settings, warnings: Sequence[str] = ()
+) -> FitResult:
+    """Fit a law to points that have been checked; what `fit` does with the rows behind it."""
+    best = estimate(
+        form,
+        points.x,
+        points.log_loss,
+        settings.chosen_objective,
+        settings.delta,
+        points.weights,
+        settings.constraints,
+    )
     sanity.check_units(best, points)
     check_result(best)
-    if intervals == "auto":
-        many = len(points.x) >= MANY_CLUSTERS
-        intervals = "bootstrap" if many and objective == "huber" else "profile"
-    drawn = bootstrap_estimate(best, resamples, seed) if intervals == "bootstrap" else None
-    return _result(best, points, warnings, objective, level, convention, drawn)
+    sure = uncertainty(best, settings, points.cluster, points.clustered_by)
+    return _result(best, points, list(warnings), settings, sure)
+
+
+def restore(block: Mapping[str, Any]) -> FitResult | None:
+    """The fit whose JSON this is, made again from its points; None where it holds no points."""
+    if not block.get("points") or "settings" not in block:
+        return None
+    return fit_points(
+        registry.get(block["law"]), stored_points(block), Settings(**block["settings"])
+    )
 
 
 def bootstrap(fitted: FitResult, n: int = 1000, seed: int = 0) -> Bootstrap:
-    """Case bootstrap of a fit, whole sizes drawn with replacement; see `laws.bootstrap`."""
-    return bootstrap_estimate(fitted.best, n, seed)
+    """Case bootstrap of a fit, whole clusters drawn with replacement; see `laws.bootstrap`."""
+    return bootstrap_estimate(fitted.best, n, seed, fitted.points.cluster)
 
 
 def _columns(form: Form, x: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -114,21 +159,28 @@ def _result(
     best: Estimate,
     points: Points,
     warnings: list[str],
-    objective: str,
-    level: float,
-    convention: str | None,
-    drawn: Bootstrap | None,
+    settings: Settings,
+    sure: Uncertainty,
 ) -> FitResult:
-    form, params = best.form, best.params
-    errors, ends = parameter_intervals(best, level, drawn)
+    form, params, level = best.base, best.params, settings.level
+    errors, ends = parameter_intervals(sure, level)
+    unknown = not_determined(best, points, ends)
     checks, left_out = checklist(best, points)
-    warnings = warnings + _warnings(best, points, ends, drawn)
-    block = build(best, points, objective, level, drawn)
+    warnings = warnings + _warnings(best, points, unknown, ends, sure)
+    block = build(best, points, settings.chosen_objective, level, sure)
     block |= {
-        "convention": convention or _convention(points.columns),
+        "settings": settings.to_json(),
+        "clustered_by": points.clustered_by,
+        "convention": settings.convention or _convention(points.columns),
+        "derived": derived(best),
+        "derived_intervals": derived_intervals(sure, level),
         "standard_errors": errors,
         "intervals": ends,
-        "interval_method": _method(best, drawn),
+        "determined": {name: name not in unknown for name in best.determined},
+        "not_determined": unknown,
+        "interval_kind": sure.method,
+        "interval_method": sure.describe(),
+        "clusters": sure.clusters,
         "checklist": checks,
         "warnings": warnings,
     }
@@ -145,58 +197,65 @@ def _result(
         warnings=tuple(warnings),
         best=best,
         points=points,
-        resamples=drawn,
+        sure=sure,
         block=block,
     )
 
 
 def parameter_intervals(
-    best: Estimate, level: float, drawn: Bootstrap | None = None
-) -> tuple[dict[str, float], dict[str, list[float | None]]]:
+    sure: Uncertainty, level: float
+) -> tuple[dict[str, float | None], dict[str, list[float | None]]]:
     """Standard errors and interval ends of the natural parameters; None for an open end.
 
-    From the resamples where enough of them are ok, else delta method and profile likelihood.
+    A fixed parameter has none.
     """
-    names = best.form.parameters
-    if drawn is not None and drawn.usable:
-        ends_drawn = (drawn.intervals(level) or {}).items()
-        return drawn.standard_errors() or {}, {name: list(pair) for name, pair in ends_drawn}
-    functionals = [best.form.functional(n, best.centre, best.log_scale) for n in names]
-    ends = profile(best, [Target(functional=f) for f in functionals], level)
+    names = sure.best.determined
+    functionals = [sure.best.functional(n) for n in names]
+    ends = sure.ends([Target(functional=f) for f in functionals], level)
     result: dict[str, list[float | None]] = {}
     for name, functional, pair in zip(names, functionals, ends, strict=True):
         with np.errstate(over="ignore"):
             values = np.exp(pair) if functional.exponentiate else pair
         result[name] = [finite(values[0]), finite(values[1])]
-    errors = {n: standard_error(best, f) for n, f in zip(names, functionals, strict=True)}
-    return errors, result
+    errors = zip(names, sure.errors(functionals), strict=True)
+    return {name: finite(error) for name, error in errors}, result
 
 
-def _method(best: Estimate, drawn: Bootstrap | None) -> str:
-    if drawn is not None and drawn.usable:
-        return f"percentiles of {drawn.n_ok} resamples of whole sizes (seed {drawn.seed})"
-    return f"profile likelihood, Student's t with {best.dof} degrees of freedom"
+def derived(best: Estimate) -> dict[str, float]:
+    """The quantities that follow from the parameters, less those that are no number at a bound."""
+    with np.errstate(all="ignore"):
+        values = best.base.derived({k: np.float64(v) for k, v in best.params.items()})
+    return {name: float(value) for name, value in values.items() if np.isfinite(value)}
+
+
+def derived_intervals(sure: Uncertainty, level: float) -> dict[str, list[float | None]]:
+    """Interval ends of the quantities that follow from the parameters."""
+    names = list(derived(sure.best))
+
+    def one(name: str) -> Quantity:
+        return lambda params: sure.best.base.derived(params)[name]
+
+    ends = sure.ends([Target(function=one(name)) for name in names], level)
+    return {name: [finite(v) for v in pair] for name, pair in zip(names, ends, strict=True)}
 
 
 def _warnings(
-    best: Estimate,
-    points: Points,
-    ends: Mapping[str, Sequence[float | None]],
-    drawn: Bootstrap | None,
+    best: Estimate, points: Points, unknown: Mapping[str, str], ends: Ends, sure: Uncertainty
 ) -> list[str]:
     warnings = []
-    offset = best.form.offset
-    for name, (low, high) in ends.items():
-        value = best.params[name]
-        if name == offset and (low is None or low <= 0):
-            at = "is at its bound 0" if value <= 1e-9 else f"= {value:.4g} is not determined"
+    for name, reason in unknown.items():
+        if name == best.base.offset and "0" in reason.split():
+            value = best.params[name]
+            at = "is at its bound 0" if "bound" in reason else f"= {value:.4g} is not determined"
+            high = ends[name][1]
             top = "without end" if high is None else f"up to {high:.4g}"
             warnings.append(
                 f"{name} {at}: its interval contains 0 and reaches {top}, so the data do not "
                 "show a floor; compare the law without it"
             )
-        elif low is None or high is None:
-            warnings.append(f"{name} is not determined: its interval has an open end")
+        else:
+            warnings.append(f"{name} is not determined: {reason}")
+    drawn = sure.drawn
     if drawn is not None and not drawn.usable:
         warnings.append(
             f"bootstrap: {drawn.n_ok} of {drawn.n} resamples determined the law "

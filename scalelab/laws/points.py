@@ -1,22 +1,29 @@
 """From rows of runs to the points of a fit: what is kept, what is left out and why."""
 
+import dataclasses
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scalelab.errors import UserError
+from scalelab.laws.cells import Cells, check_runs, choose, stored_cells
+from scalelab.laws.clusters import clusters
 from scalelab.laws.registry import Array
+from scalelab.laws.rows import (
+    NAME_COLUMNS,
+    check_evaluation,
+    check_sizes,
+    exclude,
+    positive,
+    row_names,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-NAME_COLUMNS = ("label", "run", "name", "id")
-SAME_EVALUATION = ("corpus", "context", "eval_context", "tokenizer")
-LARGEST_LOSS_NATS = 25.0
-"""ln of a vocabulary of 7e10: no mean loss in nats of a model that learned anything."""
 CONVENTIONS = {
     "N": "non-embedding parameters",
     "N_total": "all parameters, tied weights once",
@@ -33,6 +40,10 @@ class Points:
     x (n, m) positive; log_loss (n,) is the mean over the seeds of a point of the natural log of
     loss; seed_sd (n,) the standard deviation of their losses, NaN for one seed. runs holds the
     names of the rows of each point, `frame` the rows that were kept, with the column `_point`.
+    cluster (n,) numbers the points that share a run or a size, `clustered_by` is that column.
+    weights (n,), mean 1, follow from the noise column where one is given. cells says what was
+    done with several rows at one x, `trials` are the rows before that; notes are sentences on
+    what was taken for granted.
     """
 
     columns: tuple[str, ...]
@@ -45,6 +56,12 @@ class Points:
     excluded: tuple[dict[str, str | None], ...]
     duplicates: int
     frame: "DataFrame"
+    cluster: np.ndarray
+    clustered_by: str | None = None
+    weights: Array | None = None
+    cells: Cells = field(default_factory=Cells)
+    trials: "DataFrame | None" = None
+    notes: tuple[str, ...] = ()
 
     def name(self, place: int) -> str:
         """How to call a point in a message: its size and its runs."""
@@ -57,11 +74,21 @@ class Points:
         return text + (f" and {len(places) - most} more" if len(places) > most else "")
 
 
-def prepare(runs: "DataFrame", columns: Sequence[str], y: str) -> Points:
+def prepare(
+    runs: "DataFrame",
+    columns: Sequence[str],
+    y: str,
+    cluster: str | None = None,
+    noise: str | None = None,
+    cell: str | None = None,
+) -> Points:
     """Check the rows and gather them by size.
 
     Rows whose status is not ok or whose loss is not finite are left out by name; rows equal in
-    every column but their names are counted once.
+    every column but their names are counted once. Tokens D that are missing are taken from FLOPs.
+    cluster: see `laws.clusters`. noise: a column with the standard error of y, in its unit; a
+    point then weighs with the inverse square. cell: what becomes of several rows at one x, see
+    `laws.cells`.
 
     Raises:
         UserError: no rows, a missing column, text or a non-positive number (with the row), rows
@@ -69,35 +96,68 @@ def prepare(runs: "DataFrame", columns: Sequence[str], y: str) -> Points:
     """
     if len(runs) == 0:
         raise UserError("the table of runs has no rows")
-    for column in (*columns, y):
-        if column not in runs.columns:
-            raise UserError(missing_column(column, [str(c) for c in runs.columns]))
+    names = [str(c) for c in runs.columns]
+    flops = _flops_for_tokens(columns, names)
+    wanted = [*(c for c in columns if c != "D" or not flops), y]
+    wanted += [c for c in (flops, noise) if c and c not in wanted]
+    for column in wanted:
+        if column not in names:
+            raise UserError(missing_column(column, names))
     frame = runs.copy()
-    frame["_name"] = row_names(runs)
-    frame, excluded = _exclude(frame, y)
+    frame["_name"], frame["_row"] = row_names(runs), np.arange(len(runs))
+    frame, excluded = exclude(frame, y)
     if not len(frame):
         raise UserError(f"no row is left to fit: {len(excluded)} of {len(runs)} were left out")
-    for column in (*columns, y):
-        frame[column] = _positive(frame, column)
-    _same_evaluation(frame, y)
-    if y.endswith("_nats") and float(frame[y].median()) > LARGEST_LOSS_NATS:
-        raise UserError(
-            f"column {y} holds values such as {frame[y].iloc[0]:g}, too large for a loss in "
-            "nats: give perplexity as the unit if that is what it holds"
-        )
-    measured = [c for c in frame.columns if c not in (*NAME_COLUMNS, "_name", "line")]
+    for column in wanted:
+        frame[column] = positive(frame, column)
+    notes = []
+    if flops:
+        frame["D"] = frame[flops] / (6 * frame[columns[0]])
+        notes.append(f"D is not given: D = {flops} / (6 {columns[0]}) is taken for it")
+    check_sizes(frame, columns)
+    check_evaluation(frame, y)
+    measured = [c for c in frame.columns if c not in (*NAME_COLUMNS, "_name", "_row", "line")]
     repeated = frame.duplicated(subset=measured)
     frame = frame[~repeated].sort_values([*columns, y, "_name"], kind="stable")
     frame = frame.reset_index(drop=True)
-    return _gather(frame, tuple(columns), y, excluded, int(repeated.sum()))
+    x = frame[list(columns)].to_numpy(float)
+    frame["_point"] = np.unique(x, axis=0, return_inverse=True)[1].ravel()
+    check_runs(frame, cluster)
+    kept, cells = choose(frame, columns, y, cell)
+    points = _gather(kept, tuple(columns), y, excluded, int(repeated.sum()))
+    member, by = clusters(points.frame, points.columns, len(points.x), cluster)
+    return dataclasses.replace(
+        points,
+        cluster=member,
+        clustered_by=by,
+        weights=_weights(points, noise) if noise else None,
+        cells=cells,
+        trials=frame,
+        notes=tuple(notes),
+    )
+
+
+def _flops_for_tokens(columns: Sequence[str], found: Sequence[str]) -> str | None:
+    """The column of FLOPs from which a D that is wanted but missing can be had."""
+    if "D" not in columns[1:] or "D" in found or columns[0] not in found:
+        return None
+    return next((c for c in ("C_6ND", "C") if c in found and c not in columns), None)
+
+
+def _weights(points: Points, noise: str) -> Array:
+    """1 / variance of each point's mean log loss (n,), scaled to mean 1."""
+    frame = points.frame
+    variance = (frame[noise].to_numpy(float) / frame[points.y].to_numpy(float)) ** 2
+    place = frame["_point"].to_numpy()
+    total = np.bincount(place, variance) / np.bincount(place) ** 2
+    return (1 / total) / (1 / total).mean()
 
 
 def _gather(
     frame: "DataFrame", columns: tuple[str, ...], y: str, excluded: list, duplicates: int
 ) -> Points:
-    x, point = np.unique(frame[list(columns)].to_numpy(float), axis=0, return_inverse=True)
-    frame["_point"] = point = point.ravel()
-    loss = frame[y].to_numpy(float)
+    point, loss = frame["_point"].to_numpy(), frame[y].to_numpy(float)
+    x = np.unique(frame[list(columns)].to_numpy(float), axis=0)
     groups = [np.flatnonzero(point == place) for place in range(len(x))]
     names = frame["_name"].tolist()
     return Points(
@@ -111,19 +171,43 @@ def _gather(
         excluded=tuple(excluded),
         duplicates=duplicates,
         frame=frame,
+        cluster=np.arange(len(x)),
     )
 
 
-def row_names(runs: "DataFrame") -> list[str]:
-    """A name for each row: its label, run, name or id, else its number counted from 1."""
-    for column in NAME_COLUMNS:
-        if column in runs.columns and runs[column].notna().all():
-            return [str(value) for value in runs[column]]
-    return [f"row {number + 1}" for number in range(len(runs))]
+def stored_points(block: Mapping[str, Any]) -> Points:
+    """The points of a fit's JSON, each standing for the runs that it was the mean of."""
+    import pandas as pd
+
+    columns = (block["x"],) if isinstance(block["x"], str) else tuple(block["x"])
+    rows, y = block["points"], block["y"]
+    frame = pd.DataFrame([{c: row[c] for c in (*columns, y)} for row in rows])
+    frame["_name"] = ["/".join(row["runs"]) for row in rows]
+    frame["_point"] = np.arange(len(rows))
+    seed_sd = [row[next(k for k in row if k.startswith("seed_sd_"))] for row in rows]
+    weights = [row["weight"] for row in rows] if "weight" in rows[0] else None
+    return Points(
+        columns=columns,
+        y=y,
+        x=frame[list(columns)].to_numpy(float),
+        log_loss=np.log(frame[y].to_numpy(float)),
+        seeds=tuple(int(row["seeds"]) for row in rows),
+        seed_sd=np.array([np.nan if v is None else v for v in seed_sd]),
+        runs=tuple(tuple(row["runs"]) for row in rows),
+        excluded=tuple(block["excluded"]),
+        duplicates=0,
+        frame=frame,
+        cluster=np.array([row["cluster"] for row in rows]),
+        clustered_by=block.get("clustered_by"),
+        weights=None if weights is None else np.array(weights),
+        cells=stored_cells(block),
+    )
 
 
 def missing_column(column: str, found: Sequence[str]) -> str:
     """The sentence for a column that is not there, with the near one."""
+    found = [name for name in found if name != "line" and not name.startswith("_")]
+    listed = f"the table has {', '.join(found)}"
     if column in ("N", "N_total"):
         bare = [name for name in found if normal_name(name) in BARE_SIZES]
         if bare:
@@ -133,72 +217,32 @@ def missing_column(column: str, found: Sequence[str]) -> str:
             )
     if len(column) == 1:
         like = [name for name in found if normal_name(name).startswith(f"{column.lower()}_")]
-        hint = f", did you mean {like[0]!r}" if like else ""
-        return f"column {column!r} is missing{hint}: the table has {', '.join(found)}"
-    folded = {name.casefold(): name for name in found}
-    near = difflib.get_close_matches(column.casefold(), folded, n=1, cutoff=0.5)
-    hint = f", did you mean {folded[near[0]]!r}" if near else ""
-    return f"column {column!r} is missing{hint}: the table has {', '.join(found)}"
+        if like:
+            return f"column {column!r} is missing, did you mean {like[0]!r}: {listed}"
+    for meant in (column, *SPELLINGS.get(column, ())):
+        cutoff = 0.5 if meant == column else 0.8
+        folded = {normal_name(name): name for name in reversed(found)}
+        near = difflib.get_close_matches(normal_name(meant), folded, n=1, cutoff=cutoff)
+        if near:
+            return f"column {column!r} is missing, did you mean {folded[near[0]]!r}: {listed}"
+    return f"column {column!r} is missing: {listed}"
 
 
 BARE_SIZES = ("params", "parameters", "n_params", "num_params", "size", "model_size", "n")
 """Headers of a model's size that do not say what is counted."""
+SPELLINGS = {
+    "N": ("params", "parameters", "non_embedding_params"),
+    "N_total": ("params", "parameters", "total_params"),
+    "D": ("tokens", "training_tokens"),
+    "C": ("flops", "training_flops"),
+    "loss_nats": ("loss", "val_loss", "perplexity"),
+}
+"""What people call our columns, to find a misspelt one."""
 
 
 def normal_name(name: str) -> str:
     """A header in lower case with single underscores."""
-    return "_".join(str(name).strip().lower().replace("-", " ").replace("_", " ").split())
-
-
-def _exclude(frame: "DataFrame", y: str) -> tuple["DataFrame", list[dict[str, str | None]]]:
-    keep, excluded = [], []
-    for place, (_, row) in enumerate(frame.iterrows()):
-        reason = _reason(row, y)
-        if reason is None:
-            keep.append(place)
-            continue
-        identity = row.get("id")
-        excluded.append(
-            {
-                "id": None if identity is None else str(identity),
-                "label": str(row["_name"]),
-                "reason": reason,
-            }
-        )
-    return frame.iloc[keep].copy(), excluded
-
-
-def _reason(row: Any, y: str) -> str | None:
-    status = row.get("status")
-    if isinstance(status, str) and status.strip() and status.strip().lower() != "ok":
-        why = row.get("reason")
-        return f"{status}: {why}" if isinstance(why, str) and why else str(status)
-    loss = row[y]
-    if loss is None or (isinstance(loss, (float, np.floating)) and not np.isfinite(loss)):
-        return f"{y} is {loss}"
-    return None
-
-
-def _positive(frame: "DataFrame", column: str) -> Array:
-    values = np.empty(len(frame))
-    for place, (value, name) in enumerate(zip(frame[column], frame["_name"], strict=True)):
-        number = value if isinstance(value, (int, float, np.number)) else None
-        if isinstance(value, (bool, np.bool_)) or number is None or not np.isfinite(number):
-            raise UserError(f"{name}, column {column}: found {value!r}, expected a number")
-        if number <= 0:
-            raise UserError(f"{name}, column {column}: found {value!r}, expected more than 0")
-        values[place] = float(number)
-    return values
-
-
-def _same_evaluation(frame: "DataFrame", y: str) -> None:
-    across = ("vocab",) if y == "loss_nats" else ()
-    for column in (*SAME_EVALUATION, *across):
-        if column not in frame.columns:
-            continue
-        values = sorted({str(value) for value in frame[column].dropna()})
-        if len(values) > 1:
-            raise UserError(
-                f"rows differ in {column} ({', '.join(values[:4])}), so their losses do not "
-                "compare: fit each one alone"
-            )
+    plain = str(name).strip().lower()
+    for sign in "-_/":
+        plain = plain.replace(sign, " ")
+    return "_".join(plain.split())

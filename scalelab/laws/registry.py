@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,8 @@ class Form(Protocol):
     column alone, fitted when the columns turn out to be one variable.
 
     Internal coordinates: `u` are natural logs of the x columns minus a centre, (n, m) or
-    (s, n, m); losses are divided by their geometric mean. `theta` is a batch (s, P).
+    (s, n, m); losses are divided by their geometric mean (neither where `centred` is false).
+    `theta` is a batch (s, P).
     """
 
     @property
@@ -85,6 +86,14 @@ class Form(Protocol):
     def offset(self) -> str | None:
         """The parameter that is the floor of the loss."""
 
+    @property
+    def rising(self) -> bool:
+        """Whether y grows with x (an error with the loss) instead of falling."""
+
+    @property
+    def centred(self) -> bool:
+        """Whether the law is moved and scaled for the solver; else u are plain logs of x."""
+
     def value(self, theta: Array, u: Array) -> Array:
         """Loss (s, n)."""
 
@@ -97,8 +106,8 @@ class Form(Protocol):
     def starts(self, u: Array, loss: Array) -> Array:
         """Dense grid of starting points (S, P) for centred logs (n, m) and losses (n,)."""
 
-    def bounds(self) -> tuple[Array, Array]:
-        """Lower and upper bounds of theta, each (P,)."""
+    def bounds(self, u: Array) -> tuple[Array, Array]:
+        """Lower and upper bounds of theta, each (P,), for points at logs u (n, m)."""
 
     def functional(self, parameter: str, centre: Array, log_scale: float) -> Functional:
         """The natural parameter, for logs centred at `centre` (m,) and losses / exp(log_scale)."""
@@ -106,8 +115,16 @@ class Form(Protocol):
     def theta(self, params: Mapping[str, float]) -> Array:
         """Internal coordinates (P,) of natural parameters, with centre 0 and scale 1."""
 
-    def derived(self, params: Mapping[str, float]) -> dict[str, float]:
-        """Quantities that follow from the parameters, each with a name that says its unit."""
+    def derived(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Quantities that follow from the parameters, each with a name that says its unit.
+
+        In NumPy functions alone, so that intervals can be had by giving jets for numbers.
+        """
+
+
+def nothing_derived(params: Mapping[str, Any]) -> dict[str, Any]:
+    """For a law with no quantity that follows from its parameters."""
+    return {}
 
 
 _FORMS: dict[str, Form] = {}

@@ -11,9 +11,10 @@ from scalelab.errors import UserError
 from scalelab.laws import registry
 from scalelab.laws.bootstrap import Bootstrap
 from scalelab.laws.estimate import Estimate
+from scalelab.laws.intervals import Uncertainty
 from scalelab.laws.points import Points, missing_column
-from scalelab.laws.profile import Target, profile, quantile
 from scalelab.laws.registry import Array
+from scalelab.laws.springs import Quantity, Target
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,13 +29,18 @@ class FitResult:
     y: str
     level: float
     params: dict[str, float]
-    standard_errors: dict[str, float]
+    standard_errors: dict[str, float | None]
     intervals: dict[str, list[float | None]]
     warnings: tuple[str, ...]
     best: Estimate = field(repr=False)
     points: Points = field(repr=False)
-    resamples: Bootstrap | None = field(repr=False)
+    sure: Uncertainty = field(repr=False)
     block: dict[str, Any] = field(repr=False)
+
+    @property
+    def resamples(self) -> Bootstrap | None:
+        """The fits of resamples, where the intervals asked for them."""
+        return self.sure.drawn
 
     def predict(self, x: Any) -> Array:
         """Loss (n,) in units of y at x: a frame, a number, (n,) or (n, m) values."""
@@ -44,9 +50,21 @@ class FitResult:
     def interval(self, x: Any, new_run: bool = False) -> Array:
         """Ends (n, 2) of the interval of the mean curve at x, or of one new run there."""
         low_high, _ = prediction_interval(
-            self.best, matrix(x, self.columns), self.level, self.resamples, new_run
+            self.best, matrix(x, self.columns), self.level, self.sure, new_run
         )
         return low_high
+
+    def interval_of(
+        self, function: Quantity, level: float | None = None
+    ) -> tuple[float | None, float | None]:
+        """Ends of the interval of any function of the parameters; None for an open end.
+
+        function: from {parameter: value} to one value, written in NumPy functions (np.log,
+        np.exp, arithmetic), such as `lambda p: p["beta"] / (p["alpha"] + p["beta"])`. A quantity
+        that spans decades is better given as its logarithm.
+        """
+        low, high = self.sure.ends([Target(function=function)], level or self.level)[0]
+        return finite(low), finite(high)
 
     def to_json(self) -> dict[str, Any]:
         """The fit as plain values for strict JSON; `predict` rebuilds the law from it."""
@@ -102,21 +120,19 @@ def predict(fit: Mapping[str, Any], x: Any) -> Array:
 
 
 def prediction_interval(
-    best: Estimate, x: Array, level: float, resamples: Bootstrap | None, new_run: bool
+    best: Estimate, x: Array, level: float, sure: Uncertainty | None, new_run: bool
 ) -> tuple[Array, Array]:
     """Ends (n, 2) and predictions (n,) at x (n, m), natural units.
 
-    For the mean curve by profile likelihood, or by percentiles of the resamples. For one new run
-    the residual noise is added in quadrature on the log scale.
+    For the mean curve by the method of the fit; without one, by profile likelihood. For one new
+    run the residual noise is added in quadrature on the log scale.
     """
+    sure = sure or Uncertainty(best, "profile", np.arange(len(best.problem.y)))
     u = best.centred(x)
     centre = best.log_loss(u)
-    if resamples is not None and resamples.usable:
-        ends = resamples.log_loss(u, level)
-    else:
-        ends = profile(best, [Target(u=row) for row in u], level) + best.log_scale
+    ends = sure.ends([Target(u=row) for row in u], level) + best.log_scale
     if new_run:
-        noise = quantile(level, best.dof) * best.sigma
+        noise = sure.noise(level)
         down = np.hypot(centre - ends[:, 0], noise)
         up = np.hypot(ends[:, 1] - centre, noise)
         ends = np.column_stack([centre - down, centre + up])
@@ -135,7 +151,7 @@ def finite(value: float) -> float | None:
 
 def formula(form: registry.Form, columns: Sequence[str], latex: bool = False) -> str:
     """The law's formula with the columns of this fit."""
-    names = {"x": columns[0], "x2": columns[-1]}
+    names = {f"x{place + 1}" if place else "x": name for place, name in enumerate(columns)}
     if latex:
         names = {key: _latex_name(name) for key, name in names.items()}
     return (form.latex if latex else form.formula).format(**names)
@@ -179,13 +195,22 @@ def summary(block: Mapping[str, Any]) -> str:
         f"{block['formula']}    ({block['law']}; x: {block['convention']}; y: {block['y']})",
         f"{len(block['points'])} sizes, {block['dof']} degrees of freedom, residual "
         f"{block['sigma_log']:.3%}, R2 {block['r_squared']:.6f}",
-        f"{block['level_text']} intervals: {block['interval_method']}",
+        f"{block['level_text']} intervals: {block['interval_method']}; they hold if the form does",
     ]
+    unknown = block.get("not_determined", {})
     for name, value in block["params"].items():
-        low, high = block["intervals"][name]
+        if name in block["fixed"]:
+            lines.append(f"  {name:6} {value:<12.6g} fixed")
+            continue
+        ends = _ends(block["intervals"][name])
+        if name in unknown:
+            lines.append(f"  {name:6} not determined: {unknown[name]} {ends}")
+            continue
         error = block["standard_errors"][name]
         spread = "no error" if error is None else f"s.e. {error:.3g}"
-        lines.append(f"  {name:6} {value:<12.6g} {spread:18} [{_short(low)}, {_short(high)}]")
+        lines.append(f"  {name:6} {value:<12.6g} {spread:18} {ends}")
+    for name, value in block["derived"].items():
+        lines.append(f"  {name} {value:.6g} {_ends(block['derived_intervals'][name])}")
     lines.append(
         f"{block['objective_kind']}: objective {block['objective']:.6g}, gradient "
         f"{block['gradient_norm']:.1e}, {block['fraction_at_best']:.0%} of {block['starts']} "
@@ -213,6 +238,10 @@ def summary(block: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _ends(pair: Sequence[float | None]) -> str:
+    return f"[{_short(pair[0])}, {_short(pair[1])}]"
+
+
 def _short(value: float | None) -> str:
     return "none" if value is None else f"{value:.5g}"
 
@@ -226,9 +255,9 @@ def to_frame(fit: Mapping[str, Any]) -> "DataFrame":
             {
                 "parameter": name,
                 "value": value,
-                "standard_error": fit["standard_errors"][name],
-                "low": fit["intervals"][name][0],
-                "high": fit["intervals"][name][1],
+                "standard_error": fit["standard_errors"].get(name),
+                "low": fit["intervals"].get(name, [None, None])[0],
+                "high": fit["intervals"].get(name, [None, None])[1],
             }
             for name, value in fit["params"].items()
         ]

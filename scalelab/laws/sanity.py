@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scalelab.errors import UserError
+from scalelab.laws.constraints import Constraints
 from scalelab.laws.estimate import Estimate, make_problem
 from scalelab.laws.points import Points
 from scalelab.laws.registry import Form
@@ -29,8 +30,9 @@ def moves_together(points: Points) -> bool:
     return bool(abs(np.corrcoef(logs.T)[0, 1]) > ONE_VARIABLE)
 
 
-def check_sizes(form: Form, points: Points) -> None:
-    """Enough distinct values of each column, and a degree of freedom left."""
+def check_sizes(form: Form, points: Points, constraints: Constraints) -> None:
+    """Enough distinct values of each column, a degree of freedom left, losses that differ."""
+    losses = np.exp(points.log_loss)
     for place, column in enumerate(points.columns):
         values = np.unique(points.x[:, place])
         if len(values) == 1:
@@ -43,21 +45,44 @@ def check_sizes(form: Form, points: Points) -> None:
                 f"column {column} holds {len(values)} distinct values: {form.name} needs at "
                 "least 3 of each x"
             )
-    sizes, parameters = len(points.x), len(form.parameters)
+    sizes = len(points.x)
+    parameters = len(form.parameters) - len(constraints.fixed) - len(constraints.tied)
     if sizes <= parameters:
         raise UserError(
             f"{sizes} sizes, {parameters} parameters: no degrees of freedom, so no law fitted "
             f"({form.name} needs at least {parameters + 1} distinct sizes)"
         )
+    if losses.max() <= losses.min() * (1 + 1e-12):
+        raise UserError(
+            f"column {points.y} holds one value ({losses[0]:g}) at all {sizes} sizes, so loss does "
+            f"not {'rise' if form.rising else 'fall'} with {points.columns[0]}: no law fitted"
+        )
+    floor = constraints.fixed.get(form.offset) if form.offset else None
+    lowest = int(np.argmin(losses))
+    if floor is not None and losses[lowest] <= floor:
+        raise UserError(
+            f"loss {losses[lowest]:.6g} of {points.name(lowest)} is below the fixed {form.offset} "
+            f"{floor:g}: expected a floor below every loss (same tokenizer, text and unit)"
+        )
 
 
-def check_falls(points: Points) -> None:
-    """Loss must fall with every x, the others held fixed (log-log least squares)."""
+def check_direction(form: Form, points: Points) -> None:
+    """Loss must fall with every x (rise, for a law that does), the others held fixed.
+
+    Judged by least squares of log loss on the logs of x. With several x a slope must be wrong by
+    more than two standard errors: around the optimum of an IsoFLOP grid the loss is flat in N.
+    """
     logs = np.log(points.x)
     design = np.column_stack([np.ones(len(logs)), logs - logs.mean(0)])
-    slopes = np.linalg.lstsq(design, points.log_loss, rcond=None)[0][1:]
-    for column, slope in zip(points.columns, slopes, strict=True):
-        if slope > -1e-12:
+    slopes = np.linalg.lstsq(design, points.log_loss, rcond=None)[0]
+    spare = max(len(logs) - design.shape[1], 1)
+    variance = ((points.log_loss - design @ slopes) ** 2).sum() / spare
+    errors = np.sqrt(variance * np.diag(np.linalg.pinv(design.T @ design)))
+    allowed = 2 * errors[1:] if len(points.columns) > 1 else np.zeros(1)
+    for column, slope, most in zip(points.columns, slopes[1:], allowed, strict=True):
+        if form.rising and slope < 1e-12 - most:
+            raise UserError(f"{points.y} does not rise with {column}: no law fitted")
+        if not form.rising and slope > most - 1e-12:
             raise UserError(f"loss does not fall with {column}: no law fitted")
 
 
@@ -89,7 +114,9 @@ def _squares(best: Estimate, shifts: Sequence[np.ndarray]) -> np.ndarray:
     values = []
     x = np.exp(best.problem.u + best.centre)
     for shift in shifts:
-        problem, _, _ = make_problem(best.form, x, best.problem.y + shift, None)
-        starts = best.form.starts(problem.u, np.exp(problem.y))
-        values.append(minimise(problem, starts, *best.form.bounds(), 60).value.min())
+        problem, _, _ = make_problem(
+            best.base, x, best.problem.y + shift, None, None, best.constraints
+        )
+        starts = problem.form.starts(problem.u, np.exp(problem.y))
+        values.append(minimise(problem, starts, *problem.form.bounds(problem.u), 60).value.min())
     return np.array(values)

@@ -8,24 +8,14 @@ from typing import TYPE_CHECKING, Any
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.laws.fitting import fit
+from scalelab.laws.settings import Settings
 from scalelab.provenance import code_digest, manifest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 LAYERS = ("laws", "files", "provenance", "errors")
-KEYS = (
-    "law",
-    "x",
-    "y",
-    "objective",
-    "delta",
-    "level",
-    "convention",
-    "intervals",
-    "resamples",
-    "seed",
-)
+KEYS = ("law", "x", "y", *(field.name for field in dataclasses.fields(Settings)))
 
 
 def fit_study(

@@ -7,19 +7,19 @@ of the logs, so that the coordinates are nearly uncorrelated and the size of x d
 E itself, not its log, is a coordinate: E = 0 is then an ordinary point of the domain.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from scalelab.laws.registry import Array, Functional
+from scalelab.laws.registry import Array, Functional, nothing_derived
 
 MAX_EXPONENT = 20.0
-
-
-def _nothing(params: Mapping[str, float]) -> dict[str, float]:
-    return {}
+Bend = Callable[[Array], Array]
+"""From weights (s, n) to the weighted sum of second derivatives (s, P, P)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class PowerSum:
     offset: str | None = None
     alternatives: tuple[str, ...] = ()
     fallback: str | None = None
-    derive: Callable[[Mapping[str, float]], dict[str, float]] = _nothing
+    derive: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing_derived
+    rising: bool = False
+    centred: bool = True
     start_exponents: tuple[float, ...] = (
         0.02,
         0.04,
@@ -63,43 +65,55 @@ class PowerSum:
     def _first(self) -> int:
         return 1 if self.offset else 0
 
-    def _powers(self, theta: Array, u: Array) -> list[Array]:
-        first = self._first()
-        return [
-            np.exp(theta[:, first + 2 * k, None] - theta[:, first + 2 * k + 1, None] * u[..., k])
-            for k in range(len(self.terms))
-        ]
+    def _powers(self, theta: Array, u: Array, out: Array) -> None:
+        """Write the falling powers into out (K, s, n)."""
+        for k, power in enumerate(out):
+            a = self._first() + 2 * k
+            np.multiply(theta[:, a + 1, None], -u[..., k], out=power)
+            power += theta[:, a, None]
+            np.exp(power, out=power)
 
     def value(self, theta: Array, u: Array) -> Array:
         """Loss (s, n) at theta (s, P) and centred logs u (n, m) or (s, n, m)."""
-        total = np.sum(self._powers(theta, u), axis=0)
-        return total + theta[:, :1] if self.offset else total
+        powers = np.empty((len(self.terms), len(theta), u.shape[-2]))
+        self._powers(theta, u, powers)
+        return powers.sum(0) + theta[:, :1] if self.offset else powers.sum(0)
+
+    def expand(self, theta: Array, u: Array) -> tuple[Array, Array, Bend]:
+        """Loss (s, n), its derivatives by theta (s, n, P), and `curvature` here by the weights.
+
+        The derivatives lie in memory as (s, P, n), so that each is one stretch.
+        """
+        slopes, first = np.empty((len(theta), theta.shape[1], u.shape[-2])), self._first()
+        powers = slopes[:, first::2].swapaxes(0, 1)
+        self._powers(theta, u, powers)
+        for k, power in enumerate(powers):
+            np.multiply(power, -u[..., k], out=slopes[:, first + 2 * k + 1])
+        loss = powers.sum(0)
+        if self.offset:
+            slopes[:, 0] = 1.0
+            loss += theta[:, :1]
+        return loss, slopes.swapaxes(1, 2), functools.partial(self._curvature, slopes, u)
+
+    def _curvature(self, slopes: Array, u: Array, weights: Array) -> Array:
+        """From the slopes (s, P, n): by ln A, each is its own derivative."""
+        result = np.zeros((len(slopes), slopes.shape[1], slopes.shape[1]))
+        once = np.matmul(slopes, weights[..., None])[..., 0]
+        for k in range(len(self.terms)):
+            a = self._first() + 2 * k
+            result[:, a, a] = once[:, a]
+            result[:, a, a + 1] = result[:, a + 1, a] = once[:, a + 1]
+            result[:, a + 1, a + 1] = np.vecdot(slopes[:, a + 1], weights * -u[..., k])
+        return result
 
     def gradient(self, theta: Array, u: Array) -> tuple[Array, Array]:
         """Loss (s, n) and its derivatives by theta (s, n, P)."""
-        powers = self._powers(theta, u)
-        slopes = np.empty((*powers[0].shape, theta.shape[1]))
-        first = self._first()
-        if self.offset:
-            slopes[..., 0] = 1.0
-        for k, power in enumerate(powers):
-            slopes[..., first + 2 * k] = power
-            slopes[..., first + 2 * k + 1] = -power * u[..., k]
-        total = np.sum(powers, axis=0)
-        return (total + theta[:, :1] if self.offset else total), slopes
+        loss, slopes, _ = self.expand(theta, u)
+        return loss, slopes
 
     def curvature(self, theta: Array, u: Array, weights: Array) -> Array:
         """Weighted sum over points of the second derivatives of the loss: (s, P, P)."""
-        size = theta.shape[1]
-        result = np.zeros((len(theta), size, size))
-        for k, power in enumerate(self._powers(theta, u)):
-            a = self._first() + 2 * k
-            once = weights * power
-            slope = once * u[..., k]
-            result[:, a, a] = once.sum(1)
-            result[:, a, a + 1] = result[:, a + 1, a] = -slope.sum(1)
-            result[:, a + 1, a + 1] = (slope * u[..., k]).sum(1)
-        return result
+        return self.expand(theta, u)[2](weights)
 
     def starts(self, u: Array, loss: Array) -> Array:
         """A grid over the exponents; the linear coefficients by relative least squares.
@@ -126,7 +140,7 @@ class PowerSum:
         theta[:, first + 1 :: 2] = grid
         return theta
 
-    def bounds(self) -> tuple[Array, Array]:
+    def bounds(self, u: Array) -> tuple[Array, Array]:
         """E >= 0, exponents between 0 and 20, ln A free."""
         lower = [0.0] if self.offset else []
         upper = [np.inf] if self.offset else []
@@ -156,6 +170,6 @@ class PowerSum:
             [np.log(params[p]) if p in coefficients else params[p] for p in self.parameters]
         )
 
-    def derived(self, params: Mapping[str, float]) -> dict[str, float]:
+    def derived(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Quantities that follow from the parameters."""
         return self.derive(params)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from scalelab.errors import UserError
 from scalelab.laws.points import missing_column, normal_name
+from scalelab.laws.rows import failed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-EXACT = ("N", "N_total", "N_embedding", "D", "C", "C_6ND", "loss_nats")
+EXACT = ("N", "N_total", "N_embedding", "D", "C", "C_6ND", "loss_nats", "bits_per_byte")
 ALIASES = {
     "N": (
         "non_embedding_params",
@@ -26,8 +27,10 @@ ALIASES = {
     "N_embedding": ("n_embedding", "embedding_params", "embedding_parameters"),
     "D": ("tokens", "train_tokens", "training_tokens", "n_tokens", "num_tokens"),
     "C": ("flops", "train_flops", "training_flops", "training_flop", "total_flops"),
+    "bits_per_byte": ("bpb", "val_bpb"),
 }
-LOSS = ("loss", "val_loss", "test_loss", "eval_loss", "validation_loss", "final_loss")
+HELD_OUT = ("val_loss", "test_loss", "eval_loss", "validation_loss")
+LOSS = (*HELD_OUT, "final_loss", "loss")
 PERPLEXITY = ("ppl", "perplexity", "val_ppl", "test_ppl")
 UNITS = ("nats", "bits", "perplexity")
 LARGE = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
@@ -43,7 +46,7 @@ def read_runs(
     is one, since it does not say whether embeddings are counted. `loss_nats` may be mapped too;
     its unit is then `unit`. unit: nats, bits or perplexity, for a loss column whose header does
     not say; loss_nats, loss_bits and ppl do. Sizes may be written 70M or 1.4T. The result has a
-    column `line`, the line of the file.
+    column `line`, the line of the file, and `attrs["loss_unit"]`, what its loss was read in.
 
     Raises:
         UserError: no such file, a folder, not UTF-8, no rows, a ragged row, a header that is
@@ -53,7 +56,8 @@ def read_runs(
 
     header, rows, lines = _read(Path(path))
     mapping = _mapping(path, header, dict(columns or {}))
-    failed = [_failed(row, header) for row in rows]
+    status = header.index("status") if "status" in header else None
+    gone = [status is not None and failed(row[status]) for row in rows]
     data: dict[str, list] = {name: [row[i] for row in rows] for i, name in enumerate(header)}
     loss, unit = _loss(path, header, mapping, unit, data)
     numbers = {name: source for name, source in mapping.items() if name != "loss_nats"}
@@ -65,7 +69,7 @@ def read_runs(
             del data[source]
     if loss is not None:
         values = [
-            _cell(path, lines[i], loss, data[loss][i], True, failed[i]) for i in range(len(rows))
+            _cell(path, lines[i], loss, data[loss][i], True, gone[i]) for i in range(len(rows))
         ]
         data["loss_nats"] = [_nats(path, lines[i], loss, v, unit) for i, v in enumerate(values)]
     table = pd.DataFrame(data)
@@ -76,7 +80,14 @@ def read_runs(
         if name in table.columns:
             table[name] = [text if text != "" else None for text in table[name]]
     table["line"] = lines
+    table.attrs["loss_unit"] = unit if loss is not None else None
     return table
+
+
+def ours(header: str) -> str | None:
+    """Our name for a header that says what it counts; None for one that does not."""
+    known = (n for n in EXACT if header == n or normal_name(header) in ALIASES.get(n, ()))
+    return next(known, None)
 
 
 def _read(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
@@ -88,6 +99,10 @@ def _read(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8, expected a UTF-8 CSV") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if "\0" in text:
+        raise UserError(f"{path}: holds null characters, expected a UTF-8 CSV (not UTF-16)")
     if not text.strip():
         raise UserError(f"{path}: is empty, expected a header and one row per run")
     first = text.lstrip().splitlines()[0]
@@ -124,14 +139,14 @@ def _mapping(path: str | Path, header: list[str], named: dict[str, str]) -> dict
             raise UserError(f"{path}: {missing_column(source, header)}")
     mapping = dict(named)
     for name in header:
-        for ours in EXACT:
-            known = name == ours or normal_name(name) in ALIASES.get(ours, ())
-            if known and name not in named.values():
-                if ours in mapping and ours not in named:
-                    raise UserError(
-                        f"{path}: both {mapping[ours]!r} and {name!r} could be {ours}: name one"
-                    )
-                mapping.setdefault(ours, name)
+        known = ours(name)
+        if known is None or name in named.values():
+            continue
+        if known in mapping and known not in named:
+            raise UserError(
+                f"{path}: both {mapping[known]!r} and {name!r} could be {known}: name one"
+            )
+        mapping.setdefault(known, name)
     return mapping
 
 
@@ -152,6 +167,9 @@ def _loss(
         if not found:
             return None, "nats"
         source = found[0]
+        rivals = [name for name in found if normal_name(name) in HELD_OUT]
+        if source in rivals and len(rivals) > 1:
+            raise UserError(f"{path}: both {rivals[0]!r} and {rivals[1]!r} are losses: name one")
     own = _own_unit(normal_name(source))
     column = next((named[n] for n in ("unit", "loss_unit") if n in named), None)
     if column is not None:
@@ -180,24 +198,23 @@ def _own_unit(name: str) -> str | None:
     return None
 
 
-def _failed(row: list[str], header: list[str]) -> bool:
-    place = next((i for i, name in enumerate(header) if name == "status"), None)
-    return place is not None and row[place].lower() not in ("", "ok")
-
-
 def _cell(
     path: str | Path, line: int, column: str, text: str, is_loss: bool, failed: bool = False
 ) -> float:
-    """One number. A loss may be missing in a run that failed, or be nan or inf: it diverged."""
-    if is_loss and text == "" and failed:
-        return math.nan
-    if is_loss and text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+    """One number. A loss may be missing, nan or inf in a run whose status says that it failed."""
+    no_number = text.lower().lstrip("+-") in ("", "nan", "inf", "infinity", "none", "null", "na")
+    if is_loss and failed and no_number:
         return math.nan
     where = f"{path}, line {line}, column {column!r}"
     match = NUMBER.fullmatch(text)
     if not match:
         found = "an empty cell" if text == "" else f"{text!r}"
-        raise UserError(f"{where}: found {found}, expected a number such as 4000000, 4e6 or 4M")
+        expected = "a number such as 4000000, 4e6 or 4M"
+        if is_loss:
+            expected = "a loss"
+            if no_number:
+                expected += " (a run that failed needs a column status that says so)"
+        raise UserError(f"{where}: found {found}, expected {expected}")
     suffix = match[2].upper() if match[2] == "k" else match[2]
     value = float(match[1]) * LARGE[suffix]
     if not (value > 0 and math.isfinite(value)):

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
 
 from scalelab import laws
 from scalelab.laws import registry
+from scalelab.laws.constraints import Constraints
 from scalelab.laws.estimate import Estimate, estimate
 from scalelab.laws.objective import robust
 
@@ -87,3 +89,40 @@ def test_bootstrap_errors_agree_with_four_thousand_resamples():
     # 600 resamples know a standard error to 3%, more for the long tail of B.
     assert result.standard_errors == pytest.approx(expected, rel=0.25)
     assert result.block["derived"]["N_opt_exponent"] == pytest.approx(0.514, abs=1e-3)
+
+
+def test_least_absolute_deviations_reach_the_known_corner():
+    rows = points(5)
+    x, y = rows[["N", "D"]].to_numpy(), np.log(rows["loss_nats"].to_numpy())
+    best = estimate(registry.get("chinchilla"), x, y, "lad")
+    corner = {"A": 482.006, "B": 2085.435, "alpha": 0.347813, "beta": 0.365854}
+    assert best.converged
+    assert {name: best.params[name] for name in corner} == pytest.approx(corner, rel=2e-6)
+    # No direction leads down: forces of at most one at the five points hold those of the others.
+    at = np.abs(best.residuals) < 1e-9
+    loss, slopes = best.form.gradient(best.theta[None], best.problem.u)
+    slopes = slopes[0] / loss[0][:, None]
+    force = np.linalg.solve(slopes[at].T, -np.sign(best.residuals[~at]) @ slopes[~at])
+    assert at.sum() == 5 and np.abs(force).max() < 1
+
+
+def test_one_exponent_for_both_costs_little_on_these_points():
+    rows = points(5)
+    x, y = rows[["N", "D"]].to_numpy(), np.log(rows["loss_nats"].to_numpy())
+    form, delta = registry.get("chinchilla"), 1e-3
+    tied = estimate(form, x, y, "huber", delta, constraints=Constraints({}, (("alpha", "beta"),)))
+
+    def reduced(free: np.ndarray) -> float:
+        params = {"E": free[0], "A": np.exp(free[1]), "B": np.exp(free[2])}
+        params |= {"alpha": free[3], "beta": free[3]}
+        loss = form.value(form.theta(params)[None], np.log(x))[0]
+        return float(robust(y - np.log(loss), delta)[0].sum())
+
+    best = np.array([1.8, 6.2, 7.4, 0.35])
+    for _ in range(6):
+        best = minimize(
+            reduced, best, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-15}
+        ).x
+    assert tied.converged and tied.value == pytest.approx(reduced(best), rel=1e-7)
+    assert tied.params["alpha"] == tied.params["beta"] == pytest.approx(best[3], rel=1e-4)
+    assert OBJECTIVE < tied.value < 1.01 * OBJECTIVE

@@ -5,22 +5,22 @@ equation 4: for C = 6 N D, N_opt = G (C/6)^a and D_opt = (C/6)^b / G with
 G = (alpha A / (beta B))^(1/(alpha+beta)), a = beta/(alpha+beta), b = alpha/(alpha+beta).
 """
 
-import math
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from scalelab.laws.registry import register
 from scalelab.laws.sums import PowerSum
 
 
-def _derive(params: Mapping[str, float]) -> dict[str, float]:
+def _derive(params: Mapping[str, Any]) -> dict[str, Any]:
     alpha, beta = params["alpha"], params["beta"]
-    if min(alpha, beta, params["A"], params["B"]) <= 0:
-        return {}
-    log_ratio = math.log(alpha) + math.log(params["A"]) - math.log(beta) - math.log(params["B"])
+    log_ratio = np.log(alpha) + np.log(params["A"]) - np.log(beta) - np.log(params["B"])
     return {
         "N_opt_exponent": beta / (alpha + beta),
         "D_opt_exponent": alpha / (alpha + beta),
-        "G": math.exp(log_ratio / (alpha + beta)),
+        "G": np.exp(log_ratio / (alpha + beta)),
     }
 
 

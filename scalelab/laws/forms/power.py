@@ -1,13 +1,16 @@
 """Power law without a floor: L = A x^-alpha (Kaplan et al. 2020, equations 1.1 to 1.3)."""
 
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from scalelab.laws.registry import register
 from scalelab.laws.sums import PowerSum
 
 
-def _derive(params: Mapping[str, float]) -> dict[str, float]:
-    return {"loss_ratio_per_tenfold_x": 10 ** -params["alpha"]}
+def _derive(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {"loss_ratio_per_tenfold_x": np.exp(-np.log(10.0) * params["alpha"])}
 
 
 register(

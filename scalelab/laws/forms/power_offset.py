@@ -1,14 +1,17 @@
 """Power law with a floor: L = E + A x^-alpha, E >= 0 (Henighan et al. 2020, equation 1.1)."""
 
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from scalelab.laws.registry import register
 from scalelab.laws.sums import PowerSum
 
 
-def _derive(params: Mapping[str, float]) -> dict[str, float]:
+def _derive(params: Mapping[str, Any]) -> dict[str, Any]:
     """The reducible part, L - E, shrinks by this factor for ten times as much x."""
-    return {"reducible_ratio_per_tenfold_x": 10 ** -params["alpha"]}
+    return {"reducible_ratio_per_tenfold_x": np.exp(-np.log(10.0) * params["alpha"])}
 
 
 register(

@@ -8,6 +8,11 @@ import pytest
 
 from scalelab import laws
 from scalelab.errors import UserError
+from scalelab.laws import design, recipes, registry
+from scalelab.laws.estimate import estimate
+from scalelab.laws.heldout import held_out
+from scalelab.laws.intervals import Uncertainty
+from scalelab.laws.points import Points, prepare
 
 SIZES = np.array([1e5, 3e5, 1e6, 3e6, 1e7, 3e7])
 LOSSES = np.array([5.1740, 4.3637, 3.6974, 3.2417, 2.8670, 2.6107])
@@ -171,10 +176,102 @@ def test_the_design_is_named_and_what_it_means(tokens, ok, text):
     assert re.search(text, line["message"])
 
 
-def test_other_settings_at_one_size_are_told():
-    rows = pd.concat([ladder(lr=1e-3), ladder(changed(2, 3.8), lr=3e-3).iloc[[2]]])
-    line = check(laws.fit("power_offset", rows), "settings")
-    assert not line["ok"] and "lr at r3" in line["message"]
+def sweep(*trials: tuple[float, float]) -> pd.DataFrame:
+    """A ladder for each (learning rate, factor of the losses)."""
+    return pd.concat([ladder(LOSSES * factor, lr=lr) for lr, factor in trials], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    "trials,ok,text",
+    [
+        ([(1e-4, 1.1), (1e-3, 1.0), (1e-2, 1.2)], True, "lies inside each of 6 sweeps"),
+        ([(1e-4, 1.0), (1e-3, 1.1), (1e-2, 1.2)], False, "r1 (N 1e+05) at the lowest, 0.0001"),
+        ([(1e-4, 1.2), (1e-2, 1.0)], False, "at the highest, 0.01"),
+    ],
+)
+def test_a_best_learning_rate_at_the_edge_of_its_sweep_is_told(trials, ok, text):
+    line = check(laws.fit("power_offset", sweep(*trials)), "learning rate")
+    assert line["ok"] is ok and text in line["message"]
+
+
+def test_a_table_without_a_sweep_has_no_line_on_learning_rates():
+    checks = {c["check"] for c in laws.fit("power_offset", ladder(lr=1e-3)).block["checklist"]}
+    assert not checks & {"learning rate", "undertrained"}
+
+
+@pytest.mark.parametrize(
+    "columns,text",
+    [
+        ({"D": [1e6, 1e6, 1e6, 1e6, 1e6, 1e6]}, "fewer tokens than parameters at r4"),
+        ({"vocab": 100}, "no better than guessing, ln of vocab, at r1 (N 1e+05)"),
+        ({"steps": 1000, "warmup_steps": [50] * 5 + [300]}, "over a tenth of the run at r6"),
+    ],
+)
+def test_undertrained_runs_are_named(columns, text):
+    line = check(laws.fit("power_offset", ladder(**columns)), "undertrained")
+    assert not line["ok"] and text in line["message"]
+
+
+def test_runs_that_saw_more_tokens_than_parameters_are_not_undertrained():
+    rows = ladder(D=20 * SIZES, vocab=50257, steps=1000, warmup_steps=50)
+    assert check(laws.fit("power_offset", rows), "undertrained")["ok"]
+
+
+@pytest.mark.parametrize(
+    "columns,text",
+    [
+        ({"steps": [100] * 5 + [50], "schedule_steps": 100}, "ends later than the run at r6"),
+        ({"step": [100] * 5 + [90], "steps": 100}, "ends later than the run at r6"),
+        ({"final": [True] * 5 + [False]}, "column final says no at r6"),
+    ],
+)
+def test_a_schedule_that_is_not_matched_to_the_tokens_is_told(columns, text):
+    line = check(laws.fit("power_offset", ladder(**columns)), "schedule")
+    assert not line["ok"] and text in line["message"]
+
+
+def surface(n: np.ndarray, d: np.ndarray, **more) -> pd.DataFrame:
+    """1.69 + 406.4/N^0.34 + 410.7/D^0.28 with rounding for noise."""
+    losses = (1.69 + 406.4 * n**-0.34 + 410.7 * d**-0.28).round(3)
+    return pd.DataFrame({"N": n, "D": d, "loss_nats": losses, **more})
+
+
+def points(rows: pd.DataFrame) -> Points:
+    return prepare(rows, ("N", "D"), "loss_nats")
+
+
+def test_checkpoints_taken_for_runs_are_told():
+    n, d = (v.ravel() for v in np.meshgrid([1e6, 3e6, 1e7, 3e7], [1e8, 3e8, 1e9]))
+    rows = surface(n, d, run_id=[f"{size:g}" for size in n])
+    line = recipes.schedule(points(rows))
+    assert not line["ok"] and "checkpoints of 4 runs (column run_id)" in line["message"]
+    own = rows.assign(run_id=[str(i) for i in range(len(n))])
+    assert recipes.schedule(points(own))["ok"]
+
+
+def test_tokens_of_under_a_decade_or_bound_to_sizes_hardly_identify_a_law():
+    n, d = (v.ravel() for v in np.meshgrid([1e6, 1e7, 1e8], [1e8, 2e8, 4e8]))
+    line = design.identification(points(surface(n, d)))
+    assert not line["ok"] and line["message"].startswith("D spans 0.60 decades")
+    sizes = np.geomspace(1e6, 1e9, 12)
+    bound = surface(sizes, 20 * sizes * np.tile([0.8, 1.25], 6))
+    line = design.identification(points(bound))
+    assert not line["ok"] and "N and D go together" in line["message"]
+    n, d = (v.ravel() for v in np.meshgrid([1e6, 1e7, 1e8], [1e8, 1e9, 1e10]))
+    assert design.identification(points(surface(n, d)))["ok"]
+
+
+def test_flop_budgets_whose_best_size_is_at_the_edge_are_told():
+    budgets = np.array([1e17, 1e18, 1e19])
+    # The optima of the law are 2.9e7, 8.1e7 and 2.3e8 parameters.
+    inside = np.geomspace(4e6, 1.5e9, 6)
+    outside = inside / 100
+    for sizes, ok in ((inside, True), (outside, False)):
+        n, c = (v.ravel() for v in np.meshgrid(sizes, budgets))
+        line = design.profile_edge(points(surface(n, c / 6 / n)))
+        assert line["ok"] is ok
+    assert "in 3 of 3 IsoFLOP profiles" in line["message"] and "C = 1e+17" in line["message"]
+    assert design.profile_edge(points(surface(inside, 20 * inside))) is None
 
 
 def test_misfit_above_seed_noise_is_told():
@@ -202,3 +299,33 @@ def test_one_bad_size_off_the_falling_curve_is_named_in_two_dimensions():
 def test_objectives_that_make_no_sense_are_refused(objective, delta):
     with pytest.raises(UserError, match=r"objective|delta"):
         laws.fit("power", ladder(), objective=objective, delta=delta)
+
+
+def test_the_largest_size_is_predicted_at_each_of_its_token_counts():
+    n, d = (v.ravel() for v in np.meshgrid([1e6, 3e6, 1e7, 3e7], [1e8, 1e9, 1e10]))
+    rows = surface(n, d)
+    found = points(rows)
+    best = estimate(registry.get("chinchilla"), found.x, found.log_loss)
+    sure = Uncertainty(best, "profile", found.cluster)
+    held = held_out(best, found, sure, 0.95)
+    assert held is not None and held["left_out"] == [3e7, 1e10] and held["fitted_on"] == 9
+    assert [(row["N"], row["D"]) for row in held["points"]] == [(3e7, v) for v in (1e8, 1e9, 1e10)]
+    assert held["predicted_nats"] == held["points"][-1]["predicted_nats"]
+    assert abs(held["error_relative"]) < 2e-3 and held["rms_error_relative"] < 2e-3
+    assert held["inside"] == sum(row["inside"] for row in held["points"])
+    assert held_out(best, found, sure, 0.95, sizes=2) is None, "two sizes determine no exponent"
+
+
+def test_the_k_largest_sizes_are_left_out_together():
+    found = prepare(ladder(), ("N",), "loss_nats")
+    best = estimate(registry.get("power_offset"), found.x, found.log_loss)
+    held = held_out(best, found, Uncertainty(best, "profile", found.cluster), 0.95, sizes=2)
+    assert held is not None and [row["N"] for row in held["points"]] == [1e7, 3e7]
+    assert held["left_out"] == [3e7] and held["fitted_on"] == 4 and held["sizes_left_out"] == 2
+    assert held["predicted_nats"] == pytest.approx(2.6107, abs=2e-3)
+
+
+def test_intervals_say_that_they_rest_on_the_form():
+    result = laws.fit("power_offset", ladder())
+    assert result.block["interval_note"].startswith("conditional on the form of the law")
+    assert "hold if the form does" in result.summary()

@@ -10,8 +10,11 @@ from scipy import stats
 from scalelab import laws
 from scalelab.errors import UserError
 from scalelab.laws import registry
+from scalelab.laws.bootstrap import condition
+from scalelab.laws.determined import _singular
 from scalelab.laws.estimate import estimate
-from scalelab.laws.profile import Target, covariance, profile, quantile
+from scalelab.laws.profile import covariance, ordinary_spread, profile, quantile
+from scalelab.laws.springs import Target
 
 SIZES = np.array([1e5, 3e5, 1e6, 3e6, 1e7, 3e7])
 LOSSES = np.array([5.1740, 4.3637, 3.6974, 3.2417, 2.8670, 2.6107])
@@ -144,15 +147,143 @@ def test_bootstrap_is_not_used_when_too_few_resamples_determine_the_law():
     assert any("resamples determined the law" in text for text in result.warnings)
 
 
-def test_bootstrap_is_the_default_of_huber_with_many_sizes_and_agrees_with_the_profile():
+@pytest.mark.parametrize(
+    ("count", "objective", "kind"),
+    [
+        (8, "least_squares", "profile"),
+        (8, "huber", "profile"),
+        (24, "least_squares", "robust"),
+        (24, "huber", "bootstrap"),
+        (24, "lad", "bootstrap"),
+    ],
+)
+def test_the_default_method_follows_the_number_of_points(count, objective, kind):
+    result = laws.fit("power_offset", noisy(count=count), objective=objective, resamples=100)
+    assert result.block["interval_kind"] == kind
+
+
+@pytest.mark.parametrize("method", ["robust", "bootstrap", "parametric"])
+@pytest.mark.parametrize("objective", ["least_squares", "huber"])
+def test_every_method_agrees_with_the_profile_where_noise_is_even(method, objective):
     rows = noisy(count=30)
-    drawn = laws.fit("power_offset", rows, objective="huber", resamples=400)
-    profiled = laws.fit("power_offset", rows)
-    assert "resamples of whole sizes" in drawn.block["interval_method"]
-    assert "profile likelihood" in profiled.block["interval_method"]
-    for name in drawn.params:
-        ratio = np.diff(drawn.intervals[name]) / np.diff(profiled.intervals[name])
+    one, profiled = (
+        laws.fit("power_offset", rows, objective=objective, intervals=kind, resamples=400)
+        for kind in (method, "profile")
+    )
+    assert one.block["interval_kind"] == method
+    for name in one.params:
+        ratio = np.diff(one.intervals[name]) / np.diff(profiled.intervals[name])
         assert 0.5 < ratio[0] < 1.7
+    for key in ("band", "extrapolation"):
+        for row, other in zip(one.block[key], profiled.block[key], strict=True):
+            assert 0.4 < (row["high"] - row["low"]) / (other["high"] - other["low"]) < 2
+    (low, high), (below, above) = (
+        r.interval_of(lambda p: np.log(p["A"]) / p["alpha"]) for r in (one, profiled)
+    )
+    assert 0.5 < (high - low) / (above - below) < 1.7
+
+
+def test_percentiles_of_cases_are_expanded_and_those_of_simulations_are_not():
+    rows = noisy(count=30)
+    cases, simulated = (
+        laws.fit("power_offset", rows, intervals=kind, resamples=300).resamples
+        for kind in ("bootstrap", "parametric")
+    )
+    values = np.linspace(0, 1, 100_001)
+    away = stats.t.ppf(0.975, 27) * np.sqrt(30 / 27)
+    assert cases.ends(values, 0.95) == pytest.approx(stats.norm.cdf([-away, away]), abs=1e-5)
+    assert simulated.ends(values, 0.95) == pytest.approx([0.025, 0.975], abs=1e-5)
+
+
+def test_the_profile_of_a_wider_spread_has_the_excess_of_that_spread():
+    best = laws.fit("power_offset", noisy()).best
+    target = Target(functional=best.functional("alpha"))
+    plain, wide = (
+        profile(
+            best, [target], 0.95, lambda s, f=f: (f * ordinary_spread(best, s)[0], 5 + 0 * s[:, 0])
+        )
+        for f in (1.0, 1.3)
+    )
+    level = 2 * stats.t.cdf(1.3 * stats.t.ppf(0.975, 5), 5) - 1
+    assert plain == pytest.approx(profile(best, [target], 0.95), rel=1e-6)
+    assert wide == pytest.approx(profile(best, [target], level), rel=1e-4)
+
+
+def test_hubers_standard_error_is_his_formula():
+    # Huber 1981, equation 7.6.5, with the factor K for few points.
+    best = laws.fit("power_offset", noisy(2, 20), objective="huber", intervals="profile").best
+    delta, residuals, count, size = best.problem.delta, best.residuals, 20, 3
+    loss, slopes = best.form.gradient(best.theta[None], best.problem.u)
+    jacobian = slopes[0] / loss[0][:, None]
+    inside = (np.abs(residuals) <= delta).mean()
+    square = (np.clip(residuals, -delta, delta) ** 2).sum() / (count - size)
+    factor = 1 + size / count * (1 - inside) / inside
+    expected = factor**2 * square / inside**2 * np.linalg.inv(jacobian.T @ jacobian)
+    assert 0 < inside < 1
+    assert covariance(best) == pytest.approx(expected, rel=1e-5)
+
+
+def exact(exponent: float = 0.25, floor: float = 1.8) -> np.ndarray:
+    return floor + 60 * SIZES**-exponent
+
+
+def test_a_floor_that_the_data_do_not_show_is_not_printed_as_a_number():
+    result = laws.fit("power_offset", ladder(20 * SIZES**-0.12 * np.exp(0.002 * np.cos(SIZES))))
+    assert not result.block["determined"]["E"] and result.block["determined"]["alpha"]
+    line = next(row for row in result.summary().splitlines() if row.startswith("  E "))
+    assert "not determined" in line and ("bound 0" in line or "contains 0" in line)
+    json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_a_coefficient_known_to_a_factor_of_hundred_at_best_is_not_determined():
+    sizes = np.geomspace(1e6, 1e7, 6)
+    wobble = 0.004 * np.array([1, -1, -1, 1, 1, -1])
+    rows = ladder((1.8 + 60 * sizes**-0.25) * np.exp(wobble), sizes)
+    result = laws.fit("power_offset", rows)
+    low, high = result.intervals["A"]
+    assert high is None or high > 100 * low
+    assert not result.block["determined"]["A"]
+    assert any(text.startswith("A is not determined") for text in result.warnings)
+    assert "A      not determined" in result.summary()
+
+
+def test_clean_data_determine_every_parameter():
+    result = laws.fit("power_offset", ladder(exact()))
+    assert all(result.block["determined"].values()) and not result.block["not_determined"]
+    assert "not determined" not in result.summary()
+
+
+@pytest.mark.parametrize(("decades", "fine"), [(0.3, False), (0.6, True)])
+def test_tokens_over_less_than_half_a_decade_set_no_exponent(decades, fine):
+    n = np.repeat(np.geomspace(1e7, 1e9, 5), 4)
+    d = np.tile(np.geomspace(1e9, 10 ** (9 + decades), 4), 5)
+    loss = (1.69 + 406.4 * n**-0.34 + 410.7 * d**-0.28) * np.exp(1e-4 * np.cos(np.arange(20)))
+    rows = pd.DataFrame({"N": n, "D": d, "loss_nats": loss})
+    result = laws.fit("chinchilla", rows, cluster="none", intervals="profile")
+    flags = result.block["determined"]
+    assert flags["B"] is fine and flags["beta"] is fine and flags["alpha"]
+    assert fine or "D spans 0.30 decades" in result.summary()
+
+
+def test_singular_curvature_names_the_parameters_that_trade_off():
+    n = np.repeat(np.geomspace(1e7, 1e9, 5), 4)
+    x = np.column_stack([n, np.tile(np.geomspace(1e9, 1.05e9, 4), 5)])
+    loss = 1.69 + 406.4 * x[:, 0] ** -0.34 + 410.7 * x[:, 1] ** -0.28
+    best = estimate(registry.get("chinchilla"), x, np.log(loss))
+    assert condition(best, np.ones((1, 20)))[0] > 1e9
+    named = _singular(best)
+    assert "E" in named and "beta" in named and "alpha" not in named
+
+
+def test_degenerate_resamples_are_shown():
+    result = laws.fit("power_offset", ladder(), intervals="bootstrap")
+    counts = result.block["bootstrap"]
+    assert result.block["interval_kind"] == "profile"
+    assert f"{counts['n_failed']} failed" in result.summary()
+    few = laws.fit("power_offset", noisy(count=8), intervals="bootstrap", seed=1)
+    counts = few.block["bootstrap"]
+    assert counts["n_ok"] < counts["n"] and few.block["interval_kind"] == "bootstrap"
+    assert f"{counts['n'] - counts['n_ok']} degenerate left out" in few.summary()
 
 
 def test_open_ends_are_null_in_strict_json():

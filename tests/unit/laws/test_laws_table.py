@@ -108,11 +108,21 @@ def test_a_blank_loss_is_an_error_unless_the_run_failed(tmp_path):
     assert np.isnan(table["loss_nats"].iloc[1])
 
 
-def test_a_loss_that_diverged_is_left_out_by_line_or_name(tmp_path):
-    rows = [(f"r{i}", *row) for i, row in enumerate(BODY)]
-    rows[4] = ("r4", "10000000", "inf")
-    table = laws.read_runs(write(tmp_path, "run,N,loss_nats", rows))
+def test_a_loss_that_is_no_number_needs_a_status_that_says_why(tmp_path):
+    rows = [(f"r{i}", *row, "ok") for i, row in enumerate(BODY)]
+    rows[4] = ("r4", "10000000", "inf", "ok")
+    with pytest.raises(UserError, match="line 6, column 'loss_nats': found 'inf'"):
+        laws.read_runs(write(tmp_path, "run,N,loss_nats,status", rows))
+    rows[4] = ("r4", "10000000", "inf", "diverged")
+    table = laws.read_runs(write(tmp_path, "run,N,loss_nats,status", rows))
     assert laws.fit("power_offset", table).block["excluded"][0]["label"] == "r4"
+
+
+@pytest.mark.parametrize("status", ["ok", "finished", "Completed", ""])
+def test_words_for_success_are_understood(status, tmp_path):
+    rows = [(*row, status) for row in BODY]
+    table = laws.read_runs(write(tmp_path, "N,loss_nats,status", rows))
+    assert laws.fit("power_offset", table).block["excluded"] == []
 
 
 @pytest.mark.parametrize(
@@ -167,8 +177,11 @@ def test_the_verb_maps_two_columns_for_a_law_of_two(tmp_path, capsys):
     words = ["--unit", "nats", "--law", "chinchilla", "--x", "params,seen"]
     command.run(arguments(path, *words))
     assert "L = E + A N^-alpha + B D^-beta" in capsys.readouterr().out
-    with pytest.raises(UserError, match="needs 2 x columns"):
+    # One header stands for the first x; the other is looked for.
+    with pytest.raises(UserError, match="'D' is missing"):
         command.run(arguments(path, *words[:-1], "params"))
+    with pytest.raises(UserError, match="needs 2 x columns"):
+        command.run(arguments(path, *words[:-1], "params,seen,loss"))
 
 
 def test_a_file_predicts_what_its_own_digits_say(tmp_path):

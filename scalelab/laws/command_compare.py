@@ -1,0 +1,57 @@
+"""The verb `compare`: which law to believe on a table of runs, and a prediction over them all."""
+
+import argparse
+from typing import Any
+
+from scalelab.errors import UserError
+from scalelab.files import file_sha256, write_json
+from scalelab.laws import registry
+from scalelab.laws.candidates import wide_form
+from scalelab.laws.command import add_table_arguments, naming, read_table
+from scalelab.laws.command_predict import _at
+from scalelab.laws.comparison import Comparison
+from scalelab.laws.result import unit_of
+from scalelab.laws.select import compare
+from scalelab.provenance import manifest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `scalelab compare`."""
+    parser.add_argument("runs", metavar="RUNS.csv", help="one row per finished run")
+    parser.add_argument(
+        "--laws", metavar="A,B", help="laws to compare (default: all of the same x columns)"
+    )
+    add_table_arguments(parser)
+    parser.add_argument(
+        "--at", action="append", default=[], metavar="N=70e9,D=1.4e12", help="may be repeated"
+    )
+    parser.add_argument("--json", help="file to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, print, write the JSON; bad input raises `UserError`, nothing written."""
+    laws = [name.strip() for name in args.laws.split(",") if name.strip()] if args.laws else None
+    if laws == []:
+        raise UserError(
+            f"--laws {args.laws}: expected names such as {','.join(registry.discover())}"
+        )
+    with naming(args.runs):
+        headers = len([part for part in (args.x or "").split(",") if part.strip()])
+        runs, keywords, _ = read_table(args, wide_form(laws, headers or None))
+        found = compare(runs, laws, **keywords)
+    x = _at(args.at, found.points.columns)
+    asked = found.predictions(x) if len(x) else []
+    print(found.summary())
+    for row in asked:
+        print(_line(row, found))
+    if args.json:
+        settings = {k: v for k, v in vars(args).items() if v is None or isinstance(v, (str, float))}
+        made = manifest({**settings, "at": args.at}, file_sha256(args.runs)[:12])
+        write_json(args.json, {**found.to_json(), "predictions": asked, "provenance": made})
+    return 0
+
+
+def _line(row: dict[str, Any], found: Comparison) -> str:
+    where = ", ".join(f"{column} {row[column]:.4g}" for column in found.points.columns)
+    value = row[f"predicted_{unit_of(found.points.y)}"]
+    return f"at {where}: {value:.4f} [{row['low']:.4f}, {row['high']:.4f}]"

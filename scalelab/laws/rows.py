@@ -1,0 +1,119 @@
+"""Which rows of a table can be fitted, and the sentence for each that cannot."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalelab.errors import UserError
+from scalelab.laws.registry import Array
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+NAME_COLUMNS = ("label", "run", "name", "id")
+GOOD_STATUS = ("", "ok", "finished", "completed", "complete", "done", "success")
+SAME_EVALUATION = (
+    *("corpus", "dataset", "tokenizer", "context", "eval_context"),
+    *("eval_split", "eval_stride"),
+)
+ACROSS_TOKENIZERS = "bits_per_byte"
+"""The y that compares models of several tokenizers."""
+LARGEST_LOSS_NATS = 13.0
+"""ln of a vocabulary of 440,000: guessing alone is better than this in nats."""
+SWAPPED = 10.0
+"""Parameters per token above which no one trains: N and D have changed places."""
+
+
+def row_names(runs: "DataFrame") -> list[str]:
+    """A name for each row: its label, run, name or id, else its number counted from 1."""
+    for column in NAME_COLUMNS:
+        if column in runs.columns and runs[column].notna().all():
+            return [str(value) for value in runs[column]]
+    return [f"row {number + 1}" for number in range(len(runs))]
+
+
+def failed(status: Any) -> bool:
+    """Whether a run's status says that it did not end well."""
+    return isinstance(status, str) and status.strip().lower() not in GOOD_STATUS
+
+
+def exclude(frame: "DataFrame", y: str) -> tuple["DataFrame", list[dict[str, str | None]]]:
+    """The rows that can be used, and {id, label, reason} of each that failed or has no loss."""
+    keep, excluded = [], []
+    for place, (_, row) in enumerate(frame.iterrows()):
+        reason = _reason(row, y)
+        if reason is None:
+            keep.append(place)
+            continue
+        identity = row.get("id")
+        excluded.append(
+            {
+                "id": None if identity is None else str(identity),
+                "label": str(row["_name"]),
+                "reason": reason,
+            }
+        )
+    return frame.iloc[keep].copy(), excluded
+
+
+def _reason(row: Any, y: str) -> str | None:
+    status = row.get("status")
+    if failed(status):
+        why = row.get("reason")
+        return f"{status}: {why}" if isinstance(why, str) and why else str(status)
+    loss = row[y]
+    if loss is None or (isinstance(loss, (float, np.floating)) and not np.isfinite(loss)):
+        return f"{y} is {loss}"
+    return None
+
+
+def positive(frame: "DataFrame", column: str) -> Array:
+    """A column (n,) of finite numbers above 0; `UserError` with the row for anything else."""
+    values = np.empty(len(frame))
+    for place, (value, name) in enumerate(zip(frame[column], frame["_name"], strict=True)):
+        number = value if isinstance(value, (int, float, np.number)) else None
+        if isinstance(value, (bool, np.bool_)) or number is None or not np.isfinite(number):
+            raise UserError(f"{name}, column {column}: found {value!r}, expected a number")
+        if number <= 0:
+            raise UserError(f"{name}, column {column}: found {value!r}, expected more than 0")
+        values[place] = float(number)
+    return values
+
+
+def check_evaluation(frame: "DataFrame", y: str) -> None:
+    """Losses of another tokenizer, text or window do not compare; nor do perplexities."""
+    across = ("vocab",) if y == "loss_nats" else ()
+    for column in (*SAME_EVALUATION, *across):
+        if column not in frame.columns or (column == "tokenizer" and y == ACROSS_TOKENIZERS):
+            continue
+        values = sorted({str(value) for value in frame[column].dropna()})
+        if len(values) > 1:
+            raise UserError(
+                f"rows differ in {column} ({', '.join(values[:4])}), so their losses do not "
+                "compare: fit each one alone"
+            )
+    if y.endswith("_nats") and float(frame[y].median()) > LARGEST_LOSS_NATS:
+        raise UserError(
+            f"column {y} holds values such as {frame[y].iloc[0]:g}, too large for a loss in "
+            "nats: give perplexity as the unit if that is what it holds"
+        )
+
+
+def check_sizes(frame: "DataFrame", columns: Sequence[str]) -> None:
+    """Sizes in mixed units, and N and D that have changed places."""
+    for column in columns:
+        values = frame[column].to_numpy(float)
+        small = int(np.argmin(values))
+        if column in ("N", "N_total", "D") and values[small] < 1e3 and values.max() > 1e6:
+            raise UserError(
+                f"{frame['_name'].iloc[small]}, column {column}: found {values[small]:g} beside "
+                f"{values.max():g}: units seem mixed (write 70M or 70e6, not 70)"
+            )
+    if len(columns) > 1 and columns[0] in ("N", "N_total") and columns[1] == "D":
+        sizes, tokens = frame[columns[0]].to_numpy(float), frame["D"].to_numpy(float)
+        if (sizes > SWAPPED * tokens).all():
+            raise UserError(
+                f"{columns[0]} is over {SWAPPED:g} times D in every row ({sizes[0]:.3g} and "
+                f"{tokens[0]:.3g} in {frame['_name'].iloc[0]}): N and D seem swapped"
+            )

@@ -1,0 +1,154 @@
+"""What is special about one law: limits, domains, the rows it holds for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalelab import laws
+from scalelab.errors import UserError
+from scalelab.laws import registry
+from scalelab.laws.constraints import Constraints
+from scalelab.laws.estimate import estimate
+from scalelab.laws.forms.frontier import frontier
+
+BASE = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}
+
+
+def loss(name: str, params: dict[str, float], *columns: np.ndarray | float) -> np.ndarray:
+    form = registry.get(name)
+    x = np.column_stack(np.broadcast_arrays(*[np.asarray(c, float) for c in columns]))
+    return form.value(form.theta(params)[None], np.log(x))[0]
+
+
+# Repeated tokens (data_constrained)
+
+
+def test_without_repeats_and_for_small_models_the_law_is_that_of_unique_tokens():
+    d = np.geomspace(1e9, 1e11, 5)
+    n = 1e7  # below the size for which these tokens are optimal
+    params = BASE | {"R_D": 15.4, "R_N": 5.3}
+    expected = loss("chinchilla", BASE, n, d)
+    assert loss("data_constrained", params, n, d, d) == pytest.approx(expected, rel=1e-12)
+    # More unique tokens than are read are no repeats either.
+    assert loss("data_constrained", params, n, d, 7 * d) == pytest.approx(expected, rel=1e-12)
+
+
+def test_repeats_are_worth_less_than_new_tokens_and_more_than_nothing():
+    n, unique = 1e8, 1e9
+    params = BASE | {"R_D": 15.4, "R_N": 5.3}
+    for epochs in (2.0, 4.0, 40.0):
+        repeated = loss("data_constrained", params, n, epochs * unique, unique)[0]
+        new = loss("data_constrained", params, n, epochs * unique, epochs * unique)[0]
+        once = loss("data_constrained", params, n, unique, unique)[0]
+        assert new < repeated < once
+    # Four epochs are almost as good as new text, endless ones are worth R_D + 1 epochs.
+    endless = loss("data_constrained", params, 1e7, 1e9 * unique, unique)[0]
+    assert endless == pytest.approx(loss("chinchilla", BASE, 1e7, 16.4 * unique)[0], rel=1e-12)
+    form = registry.get("data_constrained")
+    assert form.derived(params)["worth_of_endless_repeats"] == pytest.approx(16.4)
+
+
+def test_a_larger_model_than_the_unique_tokens_merit_counts_for_less():
+    params = BASE | {"R_D": 15.4, "R_N": 5.3}
+    unique = 1e9
+    g = (BASE["alpha"] * BASE["A"] / (BASE["beta"] * BASE["B"])) ** (1 / 0.62)
+    optimal = g * (g * unique) ** (0.28 / 0.34)
+    # N_opt is the best size for its compute, when it reads these tokens once.
+    nearby = optimal * np.array([0.9, 1.0, 1.1])
+    along = loss("chinchilla", BASE, nearby, optimal * unique / nearby)
+    assert along[1] < along[0] and along[1] < along[2]
+    n = optimal * 10
+    effective = optimal * (1 + 5.3 * (1 - np.exp(-9 / 5.3)))
+    expected = loss("chinchilla", BASE, effective, unique)
+    assert loss("data_constrained", params, n, unique, unique) == pytest.approx(expected, rel=1e-12)
+
+
+def test_single_epoch_runs_leave_the_worth_of_repeats_open_on_both_sides():
+    random = np.random.default_rng(0)
+    n, d = np.exp(random.uniform(np.log(1e6), np.log(1e7), 30)), np.geomspace(1e9, 1e11, 30)
+    observed = loss("chinchilla", BASE, n, d) * np.exp(random.normal(0, 0.003, 30))
+    form, x = registry.get("data_constrained"), np.column_stack([n, d, d])
+    held = Constraints({name: BASE[name] for name in ("E", "A", "alpha")})
+    best = estimate(form, x, np.log(observed), constraints=held)
+    assert best.converged
+    assert best.params["B"] == pytest.approx(BASE["B"], rel=0.5)
+
+
+# Broken power laws
+
+
+def test_each_break_adds_to_the_exponent():
+    params = {"a": 0.0, "b": 30.0, "c0": 0.1, "c1": 0.3, "d1": 1e6, "f1": 0.2}
+    params |= {"c2": -0.25, "d2": 1e9, "f2": 0.2}
+    for at, slope in ((1e4, 0.1), (3e7, 0.4), (1e12, 0.15)):
+        here, there = loss("broken_2", params, np.array([at, at * 1.001]))
+        assert np.log(here / there) / np.log(1.001) == pytest.approx(slope, abs=1e-3)
+    assert registry.get("broken_2").derived(params)["last_exponent"] == pytest.approx(0.15)
+
+
+def test_a_break_lies_inside_the_data_and_breaks_are_in_order():
+    sizes = np.geomspace(1e5, 1e9, 40)[:, None]
+    truth = {"a": 1.0, "b": 30.0, "c0": 0.1, "c1": 0.2, "d1": 1e6, "f1": 0.2}
+    truth |= {"c2": -0.15, "d2": 1e8, "f2": 0.2}
+    log_loss = np.log(loss("broken_2", truth, sizes[:, 0]))
+    noise = np.random.default_rng(0).normal(0, 0.001, 40)
+    best = estimate(registry.get("broken_2"), sizes, log_loss + noise)
+    assert 1e5 <= best.params["d1"] < best.params["d2"] <= 1e9
+    outside = np.geomspace(1e9, 1e11, 40)[:, None]
+    found = estimate(registry.get("broken_1"), outside, np.log(loss("broken_2", truth, outside)))
+    assert 1e9 * (1 - 1e-9) <= found.params["d1"] <= 1e11 * (1 + 1e-9)
+
+
+# Compute frontier
+
+
+def test_the_frontier_is_what_no_other_beats_with_as_little_compute():
+    cost = np.array([1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 5.0])[:, None]
+    losses = np.log([5.0, 4.0, 4.5, 4.2, 4.0, 3.0, 3.0])
+    assert frontier(cost, losses).tolist() == [True, True, False, False, False, True, False]
+    assert registry.get("compute_frontier").select is frontier  # type: ignore[attr-defined]
+
+
+def test_the_frontier_of_any_points_agrees_with_its_definition():
+    random = np.random.default_rng(4)
+    cost, losses = random.uniform(1, 2, (200, 1)), random.normal(size=200)
+    expected = [
+        not any(c <= cost[i, 0] and v <= losses[i] for j, (c, v) in pairs(cost, losses) if j != i)
+        for i in range(200)
+    ]
+    assert frontier(cost, losses).tolist() == expected
+    order = random.permutation(200)
+    assert np.array_equal(frontier(cost[order], losses[order]), np.array(expected)[order])
+
+
+def pairs(cost: np.ndarray, losses: np.ndarray) -> list:
+    return list(enumerate(zip(cost[:, 0], losses, strict=True)))
+
+
+# Downstream error
+
+
+def downstream(count: int = 20, noise: float = 0.005) -> pd.DataFrame:
+    """Errors by published-like constants: 0.85 - 2.2 exp(-0.7 L)."""
+    losses = np.linspace(2.3, 4.2, count)
+    error = 0.85 - 2.2 * np.exp(-0.7 * losses)
+    wobble = np.exp(np.random.default_rng(0).normal(0, noise, count))
+    return pd.DataFrame({"loss_nats": losses, "error": error * wobble})
+
+
+def test_error_against_loss_is_fitted_and_predicted_with_intervals():
+    result = laws.fit("downstream", downstream(), y="error")
+    for name, value in {"epsilon": 0.85, "k": 2.2, "gamma": 0.7}.items():
+        low, high = result.intervals[name]
+        assert (low is None or low <= value) and (high is None or value <= high)
+    predicted = result.predict(np.array([2.0, 3.0]))
+    assert predicted == pytest.approx(0.85 - 2.2 * np.exp(-0.7 * np.array([2.0, 3.0])), rel=0.05)
+    low, high = result.interval(np.array([2.0]))[0]
+    assert low < predicted[0] < high
+
+
+def test_an_error_that_falls_with_the_loss_is_refused():
+    rows = downstream()
+    rows["error"] = rows["error"].to_numpy()[::-1]
+    with pytest.raises(UserError, match="does not rise with loss_nats"):
+        laws.fit("downstream", rows, y="error")
