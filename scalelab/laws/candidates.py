@@ -63,7 +63,7 @@ def wide_columns(
 
 
 def candidates(laws: Sequence[str] | None, wide: Form, columns: tuple[str, ...]) -> list[Candidate]:
-    """The laws asked for, or all of the same columns, and those with tied exponents."""
+    """The laws asked for, or the usual ones of the same columns, and those with tied exponents."""
     found: list[Candidate] = []
     seen: set[tuple[str, ...]] = set()
     for name in laws or registry.discover():
@@ -77,7 +77,7 @@ def candidates(laws: Sequence[str] | None, wide: Form, columns: tuple[str, ...])
                 )
             continue
         same = (form.formula, *form.parameters)
-        if laws is None and same in seen:
+        if laws is None and (same in seen or form.by_request):
             continue
         seen.add(same)
         found.append(Candidate(form, (), places))

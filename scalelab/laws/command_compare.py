@@ -1,7 +1,7 @@
 """The verb `compare`: which law to believe on a table of runs, and a prediction over them all."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import UserError
 from scalelab.files import file_sha256, write_json
@@ -12,7 +12,11 @@ from scalelab.laws.command_predict import _at
 from scalelab.laws.comparison import Comparison
 from scalelab.laws.result import unit_of
 from scalelab.laws.select import compare
+from scalelab.laws.table import ours
 from scalelab.provenance import manifest
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +40,7 @@ def run(args: argparse.Namespace) -> int:
             f"--laws {args.laws}: expected names such as {','.join(registry.discover())}"
         )
     with naming(args.runs):
-        headers = len([part for part in (args.x or "").split(",") if part.strip()])
-        runs, keywords, _ = read_table(args, wide_form(laws, headers or None))
+        runs, keywords = _table(args, laws)
         found = compare(runs, laws, **keywords)
     x = _at(args.at, found.points.columns)
     asked = found.predictions(x) if len(x) else []
@@ -49,6 +52,21 @@ def run(args: argparse.Namespace) -> int:
         made = manifest({**settings, "at": args.at}, file_sha256(args.runs)[:12])
         write_json(args.json, {**found.to_json(), "predictions": asked, "provenance": made})
     return 0
+
+
+def _table(
+    args: argparse.Namespace, laws: list[str] | None
+) -> tuple["DataFrame", dict[str, Any]]:
+    """The table and the arguments of `compare`. One header of sizes beside tokens or FLOPs stands
+    for N, so that laws of N and D are compared; `--laws` asks for others.
+    """
+    headers = [part.strip() for part in (args.x or "").split(",") if part.strip()]
+    if laws is None and len(headers) == 1 and ours(headers[0]) not in ("D", "C", "C_6ND"):
+        runs, keywords, _ = read_table(args, wide_form(None, 2))
+        if {"D", "C", "C_6ND"} & set(runs.columns):
+            return runs, keywords
+    runs, keywords, _ = read_table(args, wide_form(laws, len(headers) or None))
+    return runs, keywords
 
 
 def _line(row: dict[str, Any], found: Comparison) -> str:

@@ -91,6 +91,10 @@ class Form(Protocol):
         """Whether y grows with x (an error with the loss) instead of falling."""
 
     @property
+    def by_request(self) -> bool:
+        """Whether a comparison of all laws leaves it out until it is named."""
+
+    @property
     def centred(self) -> bool:
         """Whether the law is moved and scaled for the solver; else u are plain logs of x."""
 

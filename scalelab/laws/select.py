@@ -21,6 +21,7 @@ from scalelab.laws.block import aicc
 from scalelab.laws.candidates import Candidate, candidates, wide_columns
 from scalelab.laws.comparison import Comparison, Fitted, Rival
 from scalelab.laws.constraints import Constraints
+from scalelab.laws.design import design
 from scalelab.laws.estimate import Estimate, check_result, estimate
 from scalelab.laws.heldout import without
 from scalelab.laws.intervals import Uncertainty
@@ -88,6 +89,14 @@ def compare(
         reasons = "; ".join(f"{rival.name}: {rival.reason}" for rival in refused)
         raise UserError(f"no law can be fitted ({reasons})")
     return _judge(points, fitted, refused, settings)
+
+
+def _mixed(points: Points) -> list[str]:
+    """A sentence where laws of one x are compared on rows that differ in another."""
+    found = design(points)
+    if found is None or found["ok"]:
+        return []
+    return [f"{found['message']}; name two columns to compare laws of both"]
 
 
 def _one_variable(points: Points) -> bool:
@@ -190,7 +199,7 @@ def _judge(
         averaged=averaged_scores(list(scored.values()), observed, level) if scored else {},
         left_out=tuple(tuple(float(v) for v in np.unique(points.x[g, 0])) for g in groups),
         settings=settings,
-        warnings=points.notes,
+        warnings=(*points.notes, *_mixed(points)),
     )
 
 

@@ -37,6 +37,7 @@ class PowerSum:
     derive: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing_derived
     rising: bool = False
     centred: bool = True
+    by_request: bool = False
     start_exponents: tuple[float, ...] = (
         0.02,
         0.04,

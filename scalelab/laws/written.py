@@ -58,6 +58,7 @@ class WrittenLaw:
     derive: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing_derived
     own_bounds: Callable[[Mapping[str, Array]], dict[str, tuple[float, float]]] | None = None
     centred: bool = False
+    by_request: bool = False
     steady: tuple[str, ...] = ()
 
     @property

@@ -106,6 +106,7 @@ for _breaks in (1, 2, 3):
             guesses=functools.partial(_guesses, _breaks),
             offset="a",
             alternatives=("power_offset",),
+            by_request=_breaks > 1,
             derive=functools.partial(_derive, _breaks),
             own_bounds=functools.partial(_own_bounds, _breaks),
         )
