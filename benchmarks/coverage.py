@@ -24,14 +24,14 @@ import numpy as np
 
 from scalelab.errors import UserError
 from scalelab.laws import registry
-from scalelab.laws.allocate import closed_form
-from scalelab.laws.checklist import leave_one_out, outlier_p
-from scalelab.laws.estimate import Estimate, check_result, estimate
+from scalelab.laws.allocation.allocate import closed_form
+from scalelab.laws.estimation.estimate import Estimate, check_result, estimate
 from scalelab.laws.fitting import parameter_intervals
-from scalelab.laws.intervals import choose, uncertainty
+from scalelab.laws.judgement.checklist import leave_one_out, outlier_p
 from scalelab.laws.result import prediction_interval
 from scalelab.laws.settings import Settings
-from scalelab.laws.springs import Target
+from scalelab.laws.uncertainty.intervals import choose, uncertainty
+from scalelab.laws.uncertainty.springs import Target
 
 ONE = {"E": 1.8, "A": 60.0, "alpha": 0.25}
 TWO = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}

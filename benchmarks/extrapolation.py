@@ -18,7 +18,7 @@ import pandas as pd
 
 from scalelab.errors import UserError
 from scalelab.files import write_json
-from scalelab.laws.select import compare
+from scalelab.laws.judgement.select import compare
 
 KEYS = ("log_density", "coverage", "rms_error_relative")
 

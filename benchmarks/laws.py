@@ -39,9 +39,9 @@ import pandas as pd
 from scipy import optimize
 
 from scalelab.laws import registry
-from scalelab.laws.bootstrap import bootstrap_estimate
-from scalelab.laws.estimate import Estimate, estimate, reweighted
-from scalelab.laws.solver import minimise
+from scalelab.laws.estimation.estimate import Estimate, estimate, reweighted
+from scalelab.laws.estimation.solver import minimise
+from scalelab.laws.uncertainty.bootstrap import bootstrap_estimate
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference" / "chinchilla_epoch"
 POINTS = REFERENCE / "svg_extracted_data.csv"

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from scalelab.laws import registry
-from scalelab.laws.estimate import Estimate, estimate
-from scalelab.laws.heldout import held_out
-from scalelab.laws.intervals import Uncertainty
-from scalelab.laws.points import Points
+from scalelab.laws.estimation.estimate import Estimate, estimate
+from scalelab.laws.judgement.heldout import held_out
 from scalelab.laws.registry import Array
 from scalelab.laws.result import finite, formula, prediction_interval, unit_of
+from scalelab.laws.runs.points import Points
+from scalelab.laws.uncertainty.intervals import Uncertainty
 
 BAND_POINTS = 60
 FACTORS = (2, 10)

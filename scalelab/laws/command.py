@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import UserError
 from scalelab.files import file_sha256, read_json, write_json
-from scalelab.laws import headers, registry
-from scalelab.laws.cells import RULES
+from scalelab.laws import registry
+from scalelab.laws.estimation.objective import OBJECTIVES
 from scalelab.laws.fitting import fit
-from scalelab.laws.objective import OBJECTIVES
-from scalelab.laws.points import missing_column
 from scalelab.laws.result import summary
+from scalelab.laws.runs import headers
+from scalelab.laws.runs.cells import RULES
+from scalelab.laws.runs.points import missing_column
+from scalelab.laws.runs.table import read_runs
 from scalelab.laws.settings import INTERVALS
 from scalelab.laws.study import fit_study
-from scalelab.laws.table import read_runs
 from scalelab.provenance import manifest
 
 if TYPE_CHECKING:

@@ -7,7 +7,9 @@ from typing import Any
 from scalelab.errors import UserError
 from scalelab.files import write_json
 from scalelab.laws import published, registry
-from scalelab.laws.allocate import Allocation, allocate
+from scalelab.laws.allocation.allocate import Allocation, allocate
+from scalelab.laws.allocation.envelope import Envelope, envelope
+from scalelab.laws.allocation.isoflop import WINDOW, IsoFlop, isoflop
 from scalelab.laws.command import _is_plain
 from scalelab.laws.command_predict import (
     Law,
@@ -17,10 +19,8 @@ from scalelab.laws.command_predict import (
     read_law,
     read_table,
 )
-from scalelab.laws.envelope import Envelope, envelope
-from scalelab.laws.isoflop import WINDOW, IsoFlop, isoflop
-from scalelab.laws.points import CONVENTIONS
 from scalelab.laws.result import unit_of
+from scalelab.laws.runs.points import CONVENTIONS
 from scalelab.provenance import manifest
 
 APPROACHES = ("parametric", "isoflop", "envelope")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from scalelab.errors import UserError
 from scalelab.files import file_sha256, write_json
 from scalelab.laws import registry
-from scalelab.laws.candidates import wide_form
 from scalelab.laws.command import add_table_arguments, naming, read_table
 from scalelab.laws.command_predict import _at
-from scalelab.laws.comparison import Comparison
+from scalelab.laws.judgement.candidates import wide_form
+from scalelab.laws.judgement.comparison import Comparison
+from scalelab.laws.judgement.select import compare
 from scalelab.laws.result import unit_of
-from scalelab.laws.select import compare
-from scalelab.laws.table import ours
+from scalelab.laws.runs.table import ours
 from scalelab.provenance import manifest
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _table(
-    args: argparse.Namespace, laws: list[str] | None
-) -> tuple["DataFrame", dict[str, Any]]:
+def _table(args: argparse.Namespace, laws: list[str] | None) -> tuple["DataFrame", dict[str, Any]]:
     """The table and the arguments of `compare`. One header of sizes beside tokens or FLOPs stands
     for N, so that laws of N and D are compared; `--laws` asks for others.
     """

@@ -16,13 +16,13 @@ from scalelab.errors import UserError
 from scalelab.files import read_json, write_json, write_text
 from scalelab.laws import published, registry
 from scalelab.laws.command import _is_plain
+from scalelab.laws.estimation.objective import OBJECTIVES
 from scalelab.laws.fitting import fit, restore
-from scalelab.laws.headers import x_columns
-from scalelab.laws.objective import OBJECTIVES
-from scalelab.laws.points import missing_column
 from scalelab.laws.registry import Array
 from scalelab.laws.result import FitResult, finite, predict, unit_of
-from scalelab.laws.table import EXACT, LARGE, NUMBER, _cell, _mapping, _read, read_runs
+from scalelab.laws.runs.headers import x_columns
+from scalelab.laws.runs.points import missing_column
+from scalelab.laws.runs.table import EXACT, LARGE, NUMBER, _cell, _mapping, _read, read_runs
 from scalelab.provenance import manifest
 
 if TYPE_CHECKING:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.errors import UserError
-from scalelab.laws import registry, sanity
+from scalelab.laws import registry
 from scalelab.laws.block import build
-from scalelab.laws.bootstrap import Bootstrap, bootstrap_estimate
-from scalelab.laws.checklist import checklist, count_rows
-from scalelab.laws.determined import Ends, not_determined
-from scalelab.laws.estimate import Estimate, check_result, estimate
-from scalelab.laws.intervals import Uncertainty, uncertainty
-from scalelab.laws.points import CONVENTIONS, Points, prepare, stored_points
+from scalelab.laws.estimation.estimate import Estimate, check_result, estimate
+from scalelab.laws.judgement import sanity
+from scalelab.laws.judgement.checklist import checklist, count_rows
 from scalelab.laws.registry import Form
 from scalelab.laws.result import FitResult, finite
+from scalelab.laws.runs.points import CONVENTIONS, Points, prepare, stored_points
 from scalelab.laws.settings import Settings
-from scalelab.laws.springs import Quantity, Target
+from scalelab.laws.uncertainty.bootstrap import Bootstrap, bootstrap_estimate
+from scalelab.laws.uncertainty.determined import Ends, not_determined
+from scalelab.laws.uncertainty.intervals import Uncertainty, uncertainty
+from scalelab.laws.uncertainty.springs import Quantity, Target
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -72,7 +73,7 @@ def fit(
             the run where runs have several points, or the size where sizes have.
         noise: a column with the standard error of y; least squares then weighs by it.
         cell: what becomes of several rows at one x: best, mean, last, or auto, the default, which
-            decides by the columns that differ among them (see `laws.cells`).
+            decides by the columns that differ among them (see `laws.runs.cells`).
 
     Raises:
         UserError: bad rows, too few sizes, loss that does not fall, mixed units, no minimum.
@@ -137,7 +138,7 @@ def restore(block: Mapping[str, Any]) -> FitResult | None:
 
 
 def bootstrap(fitted: FitResult, n: int = 1000, seed: int = 0) -> Bootstrap:
-    """Case bootstrap of a fit, whole clusters drawn with replacement; see `laws.bootstrap`."""
+    """Case bootstrap of a fit, whole clusters drawn with replacement."""
     return bootstrap_estimate(fitted.best, n, seed, fitted.points.cluster)
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from scalelab.errors import UserError
 from scalelab.laws import registry
-from scalelab.laws.bootstrap import Bootstrap
-from scalelab.laws.estimate import Estimate
-from scalelab.laws.intervals import Uncertainty
-from scalelab.laws.points import Points, missing_column
+from scalelab.laws.estimation.estimate import Estimate
 from scalelab.laws.registry import Array
-from scalelab.laws.springs import Quantity, Target
+from scalelab.laws.runs.points import Points, missing_column
+from scalelab.laws.uncertainty.bootstrap import Bootstrap
+from scalelab.laws.uncertainty.intervals import Uncertainty
+from scalelab.laws.uncertainty.springs import Quantity, Target
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from scalelab.errors import UserError
-from scalelab.laws.constraints import Constraints
-from scalelab.laws.objective import check_objective
+from scalelab.laws.estimation.objective import check_objective
+from scalelab.laws.shapes.constraints import Constraints
 
 INTERVALS = ("auto", "profile", "robust", "bootstrap", "parametric")
 

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 
 from scalelab import laws
 from scalelab.laws import published
-from scalelab.laws.allocate import allocate
+from scalelab.laws.allocation.allocate import allocate
 
 POINTS = Path(__file__).parents[3] / "shared/reference/chinchilla_epoch/svg_extracted_data.csv"
 

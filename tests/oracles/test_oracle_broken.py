@@ -8,7 +8,7 @@ import pytest
 
 from scalelab import laws
 from scalelab.laws import registry
-from scalelab.laws.estimate import estimate
+from scalelab.laws.estimation.estimate import estimate
 
 # Four-digit addition (figure 4): loss against training examples, and the constants behind the
 # noiseless curve of the same figure, both from the authors' repository.

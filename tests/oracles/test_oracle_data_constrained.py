@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from scalelab.laws import registry
-from scalelab.laws.bootstrap import bootstrap_estimate
-from scalelab.laws.constraints import Constraints
-from scalelab.laws.estimate import Estimate, estimate
-from scalelab.laws.objective import robust
-from scalelab.laws.profile import profile
-from scalelab.laws.springs import Target
+from scalelab.laws.estimation.estimate import Estimate, estimate
+from scalelab.laws.estimation.objective import robust
+from scalelab.laws.shapes.constraints import Constraints
+from scalelab.laws.uncertainty.bootstrap import bootstrap_estimate
+from scalelab.laws.uncertainty.profile import profile
+from scalelab.laws.uncertainty.springs import Target
 
 RUNS = Path(__file__).parents[3] / "shared" / "reference" / "datablations" / "fit_182.csv"
 pytestmark = pytest.mark.skipif(not RUNS.exists(), reason=f"no reference data at {RUNS}")

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from scalelab.laws import registry
-from scalelab.laws.estimate import Estimate, estimate
-from scalelab.laws.objective import robust
-from scalelab.laws.solver import minimise
+from scalelab.laws.estimation.estimate import Estimate, estimate
+from scalelab.laws.estimation.objective import robust
+from scalelab.laws.estimation.solver import minimise
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "gemstones"
 PUBLISHED = REFERENCE / "published_approach3_params.json"

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalelab.laws.exponents import describe, frontier
-from scalelab.laws.isoflop import isoflop
+from scalelab.laws.allocation.exponents import describe, frontier
+from scalelab.laws.allocation.isoflop import isoflop
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 PORIAN, NANOCHAT = REFERENCE / "porian", REFERENCE / "nanochat" / "isoflop_optima_jan2026.csv"

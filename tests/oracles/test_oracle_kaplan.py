@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scalelab.laws import registry
-from scalelab.laws.estimate import estimate
+from scalelab.laws.estimation.estimate import estimate
 
 # Table 2 of the paper.
 TABLE_2 = {"N_c": 6.4e13, "alpha_N": 0.076, "D_c": 1.8e13, "alpha_D": 0.103}

@@ -14,9 +14,9 @@ from scipy.optimize import minimize
 
 from scalelab import laws
 from scalelab.laws import registry
-from scalelab.laws.constraints import Constraints
-from scalelab.laws.estimate import Estimate, estimate
-from scalelab.laws.objective import robust
+from scalelab.laws.estimation.estimate import Estimate, estimate
+from scalelab.laws.estimation.objective import robust
+from scalelab.laws.shapes.constraints import Constraints
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "chinchilla_epoch"
 POINTS = REFERENCE / "svg_extracted_data.csv"

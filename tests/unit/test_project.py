@@ -235,7 +235,7 @@ def test_imports_run_downward() -> None:
         ("from scalelab.models import build", "scalelab.plan.counts"),
         ("import scalelab.report.page", "scalelab.laws.forms.power"),
         ("from scalelab import training", "scalelab.models.registry"),
-        ("from ..figures import style", "scalelab.laws.table"),
+        ("from ..figures import style", "scalelab.laws.fitting"),
         ("from .. import cli", "scalelab.report.__init__"),
         ("def late():\n    from scalelab.cli import main", "scalelab.files"),
         ("import scalelab.helpers", "scalelab.plan.counts"),
@@ -251,7 +251,7 @@ def test_an_upward_import_is_found(source: str, module: str) -> None:
     [
         ("from scalelab.errors import UserError", "scalelab.files"),
         ("from . import forms", "scalelab.laws.__init__"),
-        ("from .forms import power", "scalelab.laws.estimate"),
+        ("from .forms import power", "scalelab.laws.estimation.estimate"),
         ("from ..config import load", "scalelab.plan.counts"),
         ("from scalelab import __version__", "scalelab.errors"),
         ("from scalelab.cli import main", "scalelab.__main__"),

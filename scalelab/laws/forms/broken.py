@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from scalelab.laws.registry import Array, register
-from scalelab.laws.sums import MAX_EXPONENT
-from scalelab.laws.written import Parameter, WrittenLaw
+from scalelab.laws.shapes.sums import MAX_EXPONENT
+from scalelab.laws.shapes.written import Parameter, WrittenLaw
 
 FLOORS = (0.0, 0.4, 0.7, 0.85, 0.93, 0.97, 0.99)
 """Shares of the least loss that a start takes for a."""

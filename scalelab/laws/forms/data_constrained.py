@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from scalelab.laws.registry import Array, register
-from scalelab.laws.sums import MAX_EXPONENT
-from scalelab.laws.written import Parameter, WrittenLaw
+from scalelab.laws.shapes.sums import MAX_EXPONENT
+from scalelab.laws.shapes.written import Parameter, WrittenLaw
 
 EXPONENTS = (0.15, 0.3, 0.45, 0.7)
 REPEATS_D = (1.0, 5.0, 15.0, 50.0)

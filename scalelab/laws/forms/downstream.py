@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scalelab.laws.registry import Array, register
-from scalelab.laws.written import Parameter, WrittenLaw
+from scalelab.laws.shapes.written import Parameter, WrittenLaw
 
 GAMMAS = np.geomspace(0.03, 12.0, 25)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scalelab.laws.registry import Array, register
-from scalelab.laws.sums import PowerSum
+from scalelab.laws.shapes.sums import PowerSum
 
 
 def frontier(x: Array, log_loss: Array) -> np.ndarray:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from scalelab.laws.registry import Array, register
-from scalelab.laws.sums import MAX_EXPONENT
-from scalelab.laws.written import Parameter, WrittenLaw
+from scalelab.laws.shapes.sums import MAX_EXPONENT
+from scalelab.laws.shapes.written import Parameter, WrittenLaw
 
-EXPONENTS = (0.03, 0.06, 0.09, 0.13, 0.2, 0.3, 0.45, 0.7, 1.2)
+EXPONENTS = (0.03, 0.06, 0.1, 0.17, 0.3, 0.55, 1.0)
 
 
 def _loss(p: Mapping[str, Any], x: Mapping[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from scalelab.laws.registry import register
-from scalelab.laws.sums import PowerSum
+from scalelab.laws.shapes.sums import PowerSum
 
 
 def _derive(params: Mapping[str, Any]) -> dict[str, Any]:

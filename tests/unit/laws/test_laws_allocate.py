@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scalelab import laws
 from scalelab.errors import UserError
 from scalelab.laws import published, registry
-from scalelab.laws.allocate import allocate, closed_form, least_flops, minimise_loss
+from scalelab.laws.allocation.allocate import allocate, closed_form, least_flops, minimise_loss
 
 CHINCHILLA = [name for name in published.names() if published.get(name).law == "chinchilla"]
 

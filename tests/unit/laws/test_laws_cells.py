@@ -6,8 +6,8 @@ import pytest
 
 from scalelab import laws
 from scalelab.errors import UserError
-from scalelab.laws.cells import EARLIER, NOT_BEST, NOT_LAST, SHORTER
-from scalelab.laws.points import Points, prepare
+from scalelab.laws.runs.cells import EARLIER, NOT_BEST, NOT_LAST, SHORTER
+from scalelab.laws.runs.points import Points, prepare
 
 SIZES = np.array([1e5, 3e5, 1e6, 3e6, 1e7, 3e7])
 LOSSES = np.array([5.1740, 4.3637, 3.6974, 3.2417, 2.8670, 2.6107])

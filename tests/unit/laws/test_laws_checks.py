@@ -8,11 +8,12 @@ import pytest
 
 from scalelab import laws
 from scalelab.errors import UserError
-from scalelab.laws import design, recipes, registry
-from scalelab.laws.estimate import estimate
-from scalelab.laws.heldout import held_out
-from scalelab.laws.intervals import Uncertainty
-from scalelab.laws.points import Points, prepare
+from scalelab.laws import registry
+from scalelab.laws.estimation.estimate import estimate
+from scalelab.laws.judgement import design, recipes
+from scalelab.laws.judgement.heldout import held_out
+from scalelab.laws.runs.points import Points, prepare
+from scalelab.laws.uncertainty.intervals import Uncertainty
 
 SIZES = np.array([1e5, 3e5, 1e6, 3e6, 1e7, 3e7])
 LOSSES = np.array([5.1740, 4.3637, 3.6974, 3.2417, 2.8670, 2.6107])

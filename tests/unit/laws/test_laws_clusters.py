@@ -10,10 +10,10 @@ from scipy import stats
 from scalelab import laws
 from scalelab.errors import UserError
 from scalelab.laws import registry
-from scalelab.laws.bootstrap import simulate_estimate
-from scalelab.laws.estimate import estimate
-from scalelab.laws.profile import ordinary_spread
-from scalelab.laws.sandwich import clustered_spread, components
+from scalelab.laws.estimation.estimate import estimate
+from scalelab.laws.uncertainty.bootstrap import simulate_estimate
+from scalelab.laws.uncertainty.profile import ordinary_spread
+from scalelab.laws.uncertainty.sandwich import clustered_spread, components
 
 LINE = registry.get("power")
 """ln L = ln A - alpha ln x: linear, so that textbook formulas hold exactly."""

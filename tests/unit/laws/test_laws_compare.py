@@ -7,7 +7,8 @@ import pytest
 
 from scalelab.cli import main
 from scalelab.errors import UserError
-from scalelab.laws import headers, registry
+from scalelab.laws import registry
+from scalelab.laws.runs import headers
 
 SIZES = [100000, 300000, 1000000, 3000000, 10000000, 30000000, 100000000]
 LOSSES = [5.1740, 4.3637, 3.6974, 3.2417, 2.8670, 2.6107, 2.4003]

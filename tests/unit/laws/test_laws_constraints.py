@@ -6,8 +6,8 @@ from scipy.optimize import minimize
 
 from scalelab.errors import UserError
 from scalelab.laws import registry
-from scalelab.laws.constraints import Constraints
-from scalelab.laws.estimate import estimate, make_problem
+from scalelab.laws.estimation.estimate import estimate, make_problem
+from scalelab.laws.shapes.constraints import Constraints
 
 TRUE = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}
 

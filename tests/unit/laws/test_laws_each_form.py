@@ -7,9 +7,9 @@ import pytest
 from scalelab import laws
 from scalelab.errors import UserError
 from scalelab.laws import registry
-from scalelab.laws.constraints import Constraints
-from scalelab.laws.estimate import estimate
+from scalelab.laws.estimation.estimate import estimate
 from scalelab.laws.forms.frontier import frontier
+from scalelab.laws.shapes.constraints import Constraints
 
 BASE = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}
 

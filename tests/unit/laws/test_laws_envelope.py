@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scalelab.errors import UserError
-from scalelab.laws.envelope import envelope
+from scalelab.laws.allocation.envelope import envelope
 
 SHARE = 0.28 / 0.62
 

@@ -6,8 +6,8 @@ import pytest
 
 from scalelab import laws
 from scalelab.laws import registry
-from scalelab.laws.estimate import estimate
-from scalelab.laws.points import prepare
+from scalelab.laws.estimation.estimate import estimate
+from scalelab.laws.runs.points import prepare
 
 SIZES = [1e5, 3e5, 1e6, 3e6, 1e7, 3e7]
 LOSSES = [5.1740, 4.3637, 3.6974, 3.2417, 2.8670, 2.6107]

@@ -10,12 +10,12 @@ import pytest
 
 from scalelab.errors import UserError
 from scalelab.laws import registry
-from scalelab.laws.estimate import estimate
-from scalelab.laws.jets import Jet, variables
-from scalelab.laws.objective import Problem
-from scalelab.laws.profile import profile
+from scalelab.laws.estimation.estimate import estimate
+from scalelab.laws.estimation.objective import Problem
 from scalelab.laws.result import formula
-from scalelab.laws.springs import Target
+from scalelab.laws.shapes.jets import Jet, variables
+from scalelab.laws.uncertainty.profile import profile
+from scalelab.laws.uncertainty.springs import Target
 
 NAMES = registry.discover()
 COMMON = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}

@@ -10,11 +10,11 @@ from scipy import stats
 from scalelab import laws
 from scalelab.errors import UserError
 from scalelab.laws import registry
-from scalelab.laws.bootstrap import condition
-from scalelab.laws.determined import _singular
-from scalelab.laws.estimate import estimate
-from scalelab.laws.profile import covariance, ordinary_spread, profile, quantile
-from scalelab.laws.springs import Target
+from scalelab.laws.estimation.estimate import estimate
+from scalelab.laws.uncertainty.bootstrap import condition
+from scalelab.laws.uncertainty.determined import _singular
+from scalelab.laws.uncertainty.profile import covariance, ordinary_spread, profile, quantile
+from scalelab.laws.uncertainty.springs import Target
 
 SIZES = np.array([1e5, 3e5, 1e6, 3e6, 1e7, 3e7])
 LOSSES = np.array([5.1740, 4.3637, 3.6974, 3.2417, 2.8670, 2.6107])

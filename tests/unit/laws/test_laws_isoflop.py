@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from scalelab.errors import UserError
-from scalelab.laws.exponents import frontier, power_law
-from scalelab.laws.isoflop import _profile, isoflop
+from scalelab.laws.allocation.exponents import frontier, power_law
+from scalelab.laws.allocation.isoflop import _profile, isoflop
 
 A, ALPHA, B, BETA = 406.4, 0.34, 410.7, 0.28
 SHARE = BETA / (ALPHA + BETA)

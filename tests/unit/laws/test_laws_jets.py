@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scalelab.laws.jets import _BINARY, _UNARY, Jet, variables
 from scalelab.laws.registry import Functional
+from scalelab.laws.shapes.jets import _BINARY, _UNARY, Jet, variables
 
 RNG = np.random.default_rng(3)
 THETA = RNG.uniform(0.3, 1.2, (4, 3))

@@ -7,8 +7,8 @@ import pytest
 
 from scalelab import laws
 from scalelab.laws import registry
-from scalelab.laws.constraints import Constraints
-from scalelab.laws.estimate import estimate
+from scalelab.laws.estimation.estimate import estimate
+from scalelab.laws.shapes.constraints import Constraints
 
 
 def line(seed: int, count: int = 15) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from scalelab import laws
 from scalelab.errors import UserError
-from scalelab.laws.average import (
+from scalelab.laws.judgement.average import (
     Predictive,
     akaike_weights,
     averaged_scores,
@@ -17,9 +17,9 @@ from scalelab.laws.average import (
     pseudo_bma,
     widening,
 )
-from scalelab.laws.candidates import candidates, wide_columns
-from scalelab.laws.points import prepare
-from scalelab.laws.select import compare, folds
+from scalelab.laws.judgement.candidates import candidates, wide_columns
+from scalelab.laws.judgement.select import compare, folds
+from scalelab.laws.runs.points import prepare
 
 ONE = ("power", "power_offset")
 

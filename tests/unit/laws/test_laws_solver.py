@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from scalelab.laws import objective, registry
-from scalelab.laws.estimate import make_problem
-from scalelab.laws.objective import Problem
-from scalelab.laws.solver import minimise
+from scalelab.laws import registry
+from scalelab.laws.estimation import objective
+from scalelab.laws.estimation.estimate import make_problem
+from scalelab.laws.estimation.objective import Problem
+from scalelab.laws.estimation.solver import minimise
 
 FREE = (np.full(2, -np.inf), np.full(2, np.inf))
 

@@ -1,0 +1,1 @@
+"""The best N and D for a budget: parametric, IsoFLOP, envelope."""

@@ -1,0 +1,1 @@
+"""Point estimates: the objective, the solver, the best of many starts."""

@@ -1,0 +1,1 @@
+"""From a table of runs to the points of a fit: columns, cells, clusters."""

@@ -1,0 +1,1 @@
+"""What laws are made of: sums of powers, written formulas, their derivatives, constraints."""
