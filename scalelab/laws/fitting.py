@@ -13,7 +13,7 @@ from scalelab.laws.judgement import sanity
 from scalelab.laws.judgement.checklist import checklist, count_rows
 from scalelab.laws.registry import Form
 from scalelab.laws.result import FitResult, finite
-from scalelab.laws.runs.points import CONVENTIONS, Points, prepare, stored_points
+from scalelab.laws.runs.points import CONVENTIONS, Points, only, prepare, stored_points
 from scalelab.laws.settings import Settings
 from scalelab.laws.uncertainty.bootstrap import Bootstrap, bootstrap_estimate
 from scalelab.laws.uncertainty.determined import Ends, not_determined
@@ -96,6 +96,9 @@ def fit(
     form = registry.get(law)
     columns = _columns(form, x)
     points = prepare(runs, columns, y, cluster, noise, cell)
+    if form.select is not None:
+        mask = form.select(points.x, points.log_loss)
+        points = only(points, mask, f"another run is as good for less {columns[0]}")
     warnings = list(points.notes)
     if sanity.moves_together(points) and form.fallback:
         warnings.append(

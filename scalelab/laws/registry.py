@@ -8,7 +8,7 @@ import difflib
 import functools
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from scalelab.errors import UserError
 
 Array = NDArray[np.float64]
+
+
+Selection = Callable[[Array, Array], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,10 @@ class Form(Protocol):
     @property
     def rising(self) -> bool:
         """Whether y grows with x (an error with the loss) instead of falling."""
+
+    @property
+    def select(self) -> Selection | None:
+        """From x (n, m) and log losses (n,) to the mask (n,) of the points that the law is of."""
 
     @property
     def by_request(self) -> bool:

@@ -6,8 +6,7 @@ wasted compute, so they are set aside. The least of several noisy losses is a li
 runs crowd, so a frontier of few seeds lies below the mean loss of its sizes.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,19 +27,12 @@ def frontier(x: Array, log_loss: Array) -> np.ndarray:
     return mask
 
 
-@dataclass(frozen=True)
-class Frontier(PowerSum):
-    """A sum of powers that holds for some of the points: `select` gives their mask."""
-
-    select: Callable[[Array, Array], np.ndarray] = frontier
-
-
 def _derive(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"reducible_ratio_per_tenfold_x": np.exp(-np.log(10.0) * params["alpha"])}
 
 
 register(
-    Frontier(
+    PowerSum(
         name="compute_frontier",
         formula="L = E + A {x}^-alpha",
         latex=r"L = E + A\,{x}^{{-\alpha}}",
@@ -49,5 +41,7 @@ register(
         offset="E",
         alternatives=("power",),
         derive=_derive,
+        select=frontier,
+        by_request=True,
     )
 )

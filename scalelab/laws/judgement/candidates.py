@@ -68,6 +68,8 @@ def candidates(laws: Sequence[str] | None, wide: Form, columns: tuple[str, ...])
     seen: set[tuple[str, ...]] = set()
     for name in laws or registry.discover():
         form = registry.get(name)
+        if laws and form.select is not None:
+            raise UserError(f"{name} is of some of the points alone: fit it by itself")
         places = _places(form, wide, columns)
         if places is None or (laws is None and len(places) < len(columns)):
             if laws:

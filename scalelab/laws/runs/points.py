@@ -144,6 +144,27 @@ def _flops_for_tokens(columns: Sequence[str], found: Sequence[str]) -> str | Non
     return next((c for c in ("C_6ND", "C") if c in found and c not in columns), None)
 
 
+def only(points: Points, mask: np.ndarray, reason: str) -> Points:
+    """The points of a mask (n,), with a note that says how many were set aside and why."""
+    if mask.all():
+        return points
+    kept = np.flatnonzero(mask)
+    frame = points.frame[mask[points.frame["_point"].to_numpy()]].copy()
+    frame["_point"] = (np.cumsum(mask) - 1)[frame["_point"].to_numpy()]
+    return dataclasses.replace(
+        points,
+        x=points.x[kept],
+        log_loss=points.log_loss[kept],
+        seeds=tuple(points.seeds[i] for i in kept),
+        seed_sd=points.seed_sd[kept],
+        runs=tuple(points.runs[i] for i in kept),
+        frame=frame.reset_index(drop=True),
+        cluster=np.unique(points.cluster[kept], return_inverse=True)[1],
+        weights=None if points.weights is None else points.weights[kept],
+        notes=(*points.notes, f"{int((~mask).sum())} of {len(mask)} points set aside: {reason}"),
+    )
+
+
 def _weights(points: Points, noise: str) -> Array:
     """1 / variance of each point's mean log loss (n,), scaled to mean 1."""
     frame = points.frame

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.laws.registry import Array, Functional, nothing_derived
+from scalelab.laws.registry import Array, Functional, Selection, nothing_derived
 
 MAX_EXPONENT = 20.0
 Bend = Callable[[Array], Array]
@@ -38,6 +38,7 @@ class PowerSum:
     rising: bool = False
     centred: bool = True
     by_request: bool = False
+    select: Selection | None = None
     start_exponents: tuple[float, ...] = (
         0.02,
         0.04,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.laws.registry import Array, Form, Functional, nothing_derived
+from scalelab.laws.registry import Array, Form, Functional, Selection, nothing_derived
 from scalelab.laws.shapes.jets import Jet, variables
 
 Loss = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
@@ -59,6 +59,7 @@ class WrittenLaw:
     own_bounds: Callable[[Mapping[str, Array]], dict[str, tuple[float, float]]] | None = None
     centred: bool = False
     by_request: bool = False
+    select: Selection | None = None
     steady: tuple[str, ...] = ()
 
     @property

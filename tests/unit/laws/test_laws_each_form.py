@@ -152,3 +152,17 @@ def test_an_error_that_falls_with_the_loss_is_refused():
     rows["error"] = rows["error"].to_numpy()[::-1]
     with pytest.raises(UserError, match="does not rise with loss_nats"):
         laws.fit("downstream", rows, y="error")
+
+
+def test_the_frontier_is_fitted_to_the_best_run_at_each_budget_alone():
+    flops = np.geomspace(1e15, 1e19, 9)
+    best = 1.8 + 900 * flops**-0.15
+    rows = pd.DataFrame(
+        {"C": [*flops, *(1.3 * flops[1:])], "loss_nats": [*best, *(1.1 * best[1:] + 0.2)]}
+    )
+    rows = rows.sample(frac=1, random_state=0)
+    found = laws.fit("compute_frontier", rows)
+    assert found.params == pytest.approx({"E": 1.8, "A": 900, "alpha": 0.15}, rel=1e-6)
+    assert len(found.points.x) == len(flops)
+    assert "8 of 17 points set aside: another run is as good for less C" in found.warnings
+    assert laws.fit("power_offset", rows, "C").params["alpha"] != pytest.approx(0.15, rel=0.01)
