@@ -61,7 +61,7 @@ def build(
         "extrapolation": _extrapolation(best, points, level, sure),
         "heldout": held_out(best, points, sure, level),
         "alternatives": _alternatives(best, points, objective, level, sure),
-        "bootstrap": sure.to_json(),
+        "bootstrap": sure.to_json(level),
         "set_aside": points.cells.to_json(),
         "interval_note": INTERVAL_NOTE,
     }

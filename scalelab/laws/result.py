@@ -174,7 +174,10 @@ def latex(block: Mapping[str, Any]) -> str:
     values = []
     for name, value in block["params"].items():
         low, high = block["intervals"].get(name, [None, None])
-        text = f"{symbols.get(name, name)} = {_latex_number(value)}"
+        shown = _latex_number(value)
+        if name in block.get("not_determined", {}):
+            shown = r"\text{not determined}"
+        text = f"{symbols.get(name, name)} = {shown}"
         values.append(f"{text}\\;[{_latex_number(low)},\\,{_latex_number(high)}]")
     return f"${formula(form, columns, latex=True)}$, $" + r",\; ".join(values) + "$"
 

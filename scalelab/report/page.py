@@ -129,8 +129,9 @@ def _fit_row(fit: Mapping[str, Any]) -> dict[str, Any]:
         low, high = numbers.bounds(fit, name)
         text, *ends = numbers.estimate(float(value), low, high)
         shown = numbers.significant(errors.get(name))
+        told = "not determined" if name in (fit.get("not_determined") or {}) else text
         params.append(
-            {"name": name, "value": text, "error": shown, "low": ends[0], "high": ends[1]}
+            {"name": name, "value": told, "error": shown, "low": ends[0], "high": ends[1]}
         )
     return {
         "formula": fit.get("formula") or fit["law"],

@@ -142,7 +142,7 @@ def law_tex(study: Study) -> str:
                 [
                     *(first if place == 0 else ["", ""]),
                     f"${numbers.symbol(name)}$",
-                    f"${text}$",
+                    "not determined" if name in (fit.get("not_determined") or {}) else f"${text}$",
                     "--" if error is None else f"${numbers.significant(error)}$",
                     f"$[{ends[0]}, {ends[1]}]$",
                 ]

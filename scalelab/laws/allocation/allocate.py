@@ -383,8 +383,8 @@ def _numeric_intervals(
         return {name: (None, None) for name in named}, said
     if drawn is not None:
         # Resamples without an optimum lie beyond one end or the other, so both are moved out.
-        inside = [tail - lost / 2, 1 - tail + lost / 2]
-        ends = np.nanquantile(logs, inside, axis=1).T
+        wider = level + (1 - level) * lost / (2 * tail)
+        ends = np.array([drawn.ends(row[np.isfinite(row)], wider) for row in logs])
     else:
         above, below = np.split(logs[:, 1:], 2, axis=1)
         error, dof = fit.sure.spread((above - below) / (2 * np.diag(step)))

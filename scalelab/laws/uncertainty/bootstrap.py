@@ -91,7 +91,7 @@ class Bootstrap:
         away = stdtrit(spare, 0.5 + level / 2) * np.sqrt(self.clusters / spare)
         return np.quantile(values, [ndtr(-away), ndtr(away)])
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self, level: float = 0.95) -> dict[str, object]:
         """Counts, seed and intervals, ready for strict JSON."""
         return {
             "kind": self.kind,
@@ -101,7 +101,7 @@ class Bootstrap:
             "n_failed": self.n_failed,
             "n_saturated": self.n_saturated,
             "min_share": self.min_share,
-            "intervals": self.intervals(),
+            "intervals": self.intervals(level),
         }
 
 

@@ -138,9 +138,9 @@ class Uncertainty:
             )
         return f"profile likelihood, Student's t with {self.best.dof} degrees of freedom"
 
-    def to_json(self) -> dict[str, object] | None:
+    def to_json(self, level: float) -> dict[str, object] | None:
         """The counts of the resamples, None without any."""
-        return self.drawn.to_json() if self.drawn else None
+        return self.drawn.to_json(level) if self.drawn else None
 
 
 def choose(clustered: bool, clusters: int, objective: str) -> str:
