@@ -129,7 +129,7 @@ def _rows(points: Points, x: Array, ends: Array, centre: Array) -> list[dict[str
 def _band(best: Estimate, points: Points, level: float, sure: Uncertainty) -> list[dict[str, Any]]:
     """The mean curve from the smallest x to ten times the largest; along D/N of the largest run."""
     smallest = points.x[:, 0].min() / _ray(points, np.ones(1))[0, 0]
-    x = _ray(points, np.geomspace(smallest, 10.0, BAND_POINTS))
+    x = _ray(points, np.geomspace(smallest, 1.0 if best.base.rising else 10.0, BAND_POINTS))
     ends, centre = prediction_interval(best, x, level, sure, new_run=False)
     return _rows(points, x, ends, centre)
 
@@ -137,6 +137,8 @@ def _band(best: Estimate, points: Points, level: float, sure: Uncertainty) -> li
 def _extrapolation(
     best: Estimate, points: Points, level: float, sure: Uncertainty
 ) -> list[dict[str, Any]]:
+    if best.base.rising:  # further out is a smaller x, and by how much no factor says
+        return []
     x = _ray(points, np.array(FACTORS, float))
     ends, centre = prediction_interval(best, x, level, sure, new_run=True)
     rows = _rows(points, x, ends, centre)

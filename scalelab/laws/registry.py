@@ -94,6 +94,10 @@ class Form(Protocol):
         """Whether y grows with x (an error with the loss) instead of falling."""
 
     @property
+    def steady(self) -> tuple[str, ...]:
+        """Those of its columns that may hold one value in all rows."""
+
+    @property
     def select(self) -> Selection | None:
         """From x (n, m) and log losses (n,) to the mask (n,) of the points that the law is of."""
 

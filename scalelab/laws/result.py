@@ -1,6 +1,7 @@
 """What a fit returns: numbers, intervals, checks, and the ways to print and store them."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from scalelab.laws.uncertainty.springs import Quantity, Target
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+GREEK = ("alpha", "beta", "gamma", "epsilon")
 
 
 @dataclass(frozen=True)
@@ -170,16 +173,26 @@ def latex(block: Mapping[str, Any]) -> str:
     """Formula and rounded values with intervals of a fit's JSON, in math mode."""
     form = registry.get(block["law"])
     columns = (block["x"],) if isinstance(block["x"], str) else tuple(block["x"])
-    symbols = {"alpha": r"\alpha", "beta": r"\beta"}
     values = []
     for name, value in block["params"].items():
-        low, high = block["intervals"].get(name, [None, None])
         shown = _latex_number(value)
+        if name in block.get("fixed", {}):
+            values.append(rf"{_symbol(name)} = {shown}\ \mathrm{{(fixed)}}")
+            continue
         if name in block.get("not_determined", {}):
             shown = r"\text{not determined}"
-        text = f"{symbols.get(name, name)} = {shown}"
-        values.append(f"{text}\\;[{_latex_number(low)},\\,{_latex_number(high)}]")
+        low, high = block["intervals"].get(name, [None, None])
+        ends = ("-" if low is None else "") + _latex_number(low), _latex_number(high)
+        values.append(f"{_symbol(name)} = {shown}\\;[{ends[0]},\\,{ends[1]}]")
     return f"${formula(form, columns, latex=True)}$, $" + r",\; ".join(values) + "$"
+
+
+def _symbol(parameter: str) -> str:
+    """A parameter in LaTeX: alpha_N, c0 and R_D have an index, Greek names are Greek."""
+    found = re.fullmatch(r"([A-Za-z]+?)_?(\d+|[A-Z]|c)", parameter)
+    head, index = found.groups() if found and len(parameter) > 1 else (parameter, "")
+    head = rf"\{head}" if head in GREEK else head
+    return f"{head}_{index}" if index else head
 
 
 def _latex_number(value: float | None) -> str:

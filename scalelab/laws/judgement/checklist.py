@@ -1,5 +1,6 @@
 """What makes scaling fits wrong, checked for each fit: one line a check, with names."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def leave_one_out(best: Estimate) -> list[dict[str, Any]]:
     if count - 1 < len(best.theta):
         return []
     found = reweighted(best, (1.0 - np.eye(count)) * best.problem.weights)
-    exponents = [name for name in best.determined if "alpha" in name or "beta" in name]
+    exponents = [n for n in best.determined if re.fullmatch(r"(alpha|beta)(_\w)?|gamma|c\d", n)]
     functionals = {n: best.functional(n) for n in exponents}
     errors = {n: max(standard_error(best, f), 1e-12) for n, f in functionals.items()}
     moved = {n: f.natural(found.theta) - f.natural(best.theta) for n, f in functionals.items()}

@@ -1,5 +1,6 @@
 """Data that no law should be fitted to: refused with one sentence before or after the fit."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,8 @@ def check_sizes(form: Form, points: Points, constraints: Constraints) -> None:
     """Enough distinct values of each column, a degree of freedom left, losses that differ."""
     losses = np.exp(points.log_loss)
     for place, column in enumerate(points.columns):
+        if form.columns[place] in form.steady:
+            continue
         values = np.unique(points.x[:, place])
         if len(values) == 1:
             raise UserError(
@@ -79,7 +82,10 @@ def check_direction(form: Form, points: Points) -> None:
     variance = ((points.log_loss - design @ slopes) ** 2).sum() / spare
     errors = np.sqrt(variance * np.diag(np.linalg.pinv(design.T @ design)))
     allowed = 2 * errors[1:] if len(points.columns) > 1 else np.zeros(1)
-    for column, slope, most in zip(points.columns, slopes[1:], allowed, strict=True):
+    varied = np.ptp(logs, axis=0) > 0
+    for column, slope, most in zip(
+        np.array(points.columns)[varied], slopes[1:][varied], allowed[varied], strict=True
+    ):
         if form.rising and slope < 1e-12 - most:
             raise UserError(f"{points.y} does not rise with {column}: no law fitted")
         if not form.rising and slope > most - 1e-12:
@@ -93,7 +99,8 @@ def check_units(best: Estimate, points: Points) -> None:
     the other way round. Only when a residual is above 3%, so a clean fit never comes here.
     """
     count = len(points.log_loss)
-    if np.abs(best.residuals).max() < SUSPICIOUS_RESIDUAL or points.x.shape[1] > 1:
+    clean = np.abs(best.residuals).max() < SUSPICIOUS_RESIDUAL
+    if clean or points.x.shape[1] > 1 or best.base.rising:
         return
     masks = [np.arange(count) >= k for k in range(1, count)]
     masks += [np.arange(count) == k for k in range(count)]
@@ -110,7 +117,15 @@ def check_units(best: Estimate, points: Points) -> None:
 
 
 def _squares(best: Estimate, shifts: Sequence[np.ndarray]) -> np.ndarray:
-    """Least-squares objective of the form for log losses moved by each shift (n,)."""
+    """Least-squares objective of the form for log losses moved by each shift (n,).
+
+    A law with a large grid of starts is fitted again from where it is, all shifts at once.
+    """
+    if hasattr(best.base, "dense_starts"):
+        moved, ones = best.problem.y + np.array(shifts), np.ones(len(best.problem.u))
+        problem = dataclasses.replace(best.problem, y=moved, weights=ones, delta=None)
+        start = np.repeat(best.theta[None], len(shifts), 0)
+        return minimise(problem, start, *best.form.bounds(problem.u), 60).value
     values = []
     x = np.exp(best.problem.u + best.centre)
     for shift in shifts:

@@ -28,8 +28,10 @@ CONVENTIONS = {
     "N": "non-embedding parameters",
     "N_total": "all parameters, tied weights once",
     "D": "training tokens",
+    "U": "unique training tokens",
     "C": "training FLOPs, counted by layer",
     "C_6ND": "training FLOPs, 6 N D",
+    "loss_nats": "held-out loss, nats per token",
 }
 
 

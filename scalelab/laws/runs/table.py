@@ -14,7 +14,7 @@ from scalelab.laws.runs.rows import failed
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-EXACT = ("N", "N_total", "N_embedding", "D", "C", "C_6ND", "loss_nats", "bits_per_byte")
+EXACT = ("N", "N_total", "N_embedding", "D", "U", "C", "C_6ND", "loss_nats", "bits_per_byte")
 ALIASES = {
     "N": (
         "non_embedding_params",
@@ -26,6 +26,7 @@ ALIASES = {
     "N_total": ("n_total", "total_params", "params_total", "total_parameters"),
     "N_embedding": ("n_embedding", "embedding_params", "embedding_parameters"),
     "D": ("tokens", "train_tokens", "training_tokens", "n_tokens", "num_tokens"),
+    "U": ("unique_tokens", "tokens_unique", "n_unique_tokens", "unique_train_tokens", "d_unique"),
     "C": ("flops", "train_flops", "training_flops", "training_flop", "total_flops"),
     "bits_per_byte": ("bpb", "val_bpb"),
 }

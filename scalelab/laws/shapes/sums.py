@@ -39,6 +39,7 @@ class PowerSum:
     centred: bool = True
     by_request: bool = False
     select: Selection | None = None
+    steady: tuple[str, ...] = ()
     start_exponents: tuple[float, ...] = (
         0.02,
         0.04,

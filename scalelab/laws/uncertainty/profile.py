@@ -102,7 +102,7 @@ def profile(
         return attained, np.sqrt(np.maximum(2 * excess / scale, 0))
 
     near, far = np.stack([centre, -goal]), np.full((2, count), np.nan)
-    reached = centre.copy()
+    reached, aimed = centre.copy(), centre.copy()
     # An infinite error has no end to look for.
     multiple, open_ends = np.ones(count), np.flatnonzero(np.isfinite(goal))
     for _ in range(DOUBLINGS):
@@ -111,7 +111,7 @@ def profile(
         step = goal[open_ends] * sd[open_ends] * multiple[open_ends]
         aim = centre[open_ends] + side[open_ends] * step
         attained, root = solve(open_ends, aim)
-        reached[open_ends] = attained
+        reached[open_ends], aimed[open_ends] = attained, aim
         short = root - goal[open_ends]
         for end, some in ((far, short >= 0), (near, short < 0)):
             end[:, open_ends[some]] = aim[some], short[some]
@@ -119,7 +119,15 @@ def profile(
         multiple[open_ends] *= 2
     ends = _refine(solve, goal, near, far)
     for row in np.flatnonzero(np.isnan(far[0])):
-        ends[row] = _domain_end(targets[int(row) // 2], side[row], reached[row])
+        target = targets[int(row) // 2]
+        if not slopes[int(row) // 2].any():  # nothing that is fitted moves it
+            ends[row] = centre[row]
+        elif target.functional is None and np.isfinite(goal[row]):
+            # A quantity that stays behind what is asked of it has a limit of its own.
+            stuck = abs(reached[row] - centre[row]) < abs(aimed[row] - centre[row]) / 2
+            ends[row] = reached[row] if stuck else side[row] * np.inf
+        else:
+            ends[row] = _domain_end(target, side[row], reached[row])
     return ends.reshape(-1, 2)
 
 

@@ -166,3 +166,42 @@ def test_the_frontier_is_fitted_to_the_best_run_at_each_budget_alone():
     assert len(found.points.x) == len(flops)
     assert "8 of 17 points set aside: another run is as good for less C" in found.warnings
     assert laws.fit("power_offset", rows, "C").params["alpha"] != pytest.approx(0.15, rel=0.01)
+
+
+# What the rest of the package does with such laws
+
+
+def test_one_set_of_unique_tokens_read_several_times_is_enough():
+    random = np.random.default_rng(1)
+    n, d = np.exp(random.uniform(np.log(1e7), np.log(1e9), 60)), 1e9 * np.geomspace(1, 100, 60)
+    params = BASE | {"R_D": 15.4, "R_N": 5.3}
+    losses = loss("data_constrained", params, n, d, 1e9) * np.exp(random.normal(0, 0.002, 60))
+    rows = pd.DataFrame({"N": n, "D": d, "U": 1e9, "loss_nats": losses})
+    found = laws.fit("data_constrained", rows, fixed=BASE)
+    low, high = found.intervals["R_D"]
+    assert low is not None and high is not None and low < 15.4 < high
+    latex = found.to_latex()
+    assert r"\alpha = 0.34\ \mathrm{(fixed)}" in latex and "R_D = " in latex
+
+
+def test_a_prediction_that_no_free_parameter_reaches_has_an_interval_without_width():
+    random = np.random.default_rng(1)
+    n, d = np.exp(random.uniform(np.log(1e7), np.log(1e9), 60)), 1e9 * np.geomspace(1, 100, 60)
+    params = BASE | {"R_D": 15.4, "R_N": 5.3}
+    losses = loss("data_constrained", params, n, d, 1e9) * np.exp(random.normal(0, 0.002, 60))
+    rows = pd.DataFrame({"N": n, "D": d, "U": 1e9, "loss_nats": losses})
+    found = laws.fit("data_constrained", rows, fixed=BASE)
+    at = {"N": [1e7], "D": [1e10], "U": [1e10]}
+    assert found.interval(at)[0] == pytest.approx(found.predict(at)[[0, 0]], rel=1e-9)
+
+
+def test_the_other_greek_names_and_indices_are_set_in_latex():
+    latex = laws.fit("downstream", downstream(), y="error").to_latex()
+    assert r"\epsilon = " in latex and r"\gamma = " in latex
+
+
+def test_a_wild_error_is_no_mixed_unit():
+    rows = downstream()
+    rows.loc[3, "error"] *= 1.08
+    fitted = laws.fit("downstream", rows, y="error")
+    assert fitted.block["extrapolation"] == []

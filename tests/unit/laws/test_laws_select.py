@@ -142,7 +142,10 @@ def test_laws_of_the_same_columns_are_found_in_the_registry():
     assert columns == ("N",) and {"power", "power_offset"} <= names and "kaplan" not in names
     wide, columns = wide_columns(rows, None, "C")
     names = [one.name for one in candidates(None, wide, columns)]
-    assert {"power", "compute_frontier"} <= set(names) and "power_offset" not in names
+    assert {"power", "power_offset"} <= set(names)
+    assert "compute_frontier" not in names, "it is of the best runs alone"
+    with pytest.raises(UserError, match="compute_frontier is of some of the points alone"):
+        candidates(["compute_frontier"], wide, columns)
 
 
 def test_a_law_that_cannot_be_fitted_is_listed_with_its_sentence():
