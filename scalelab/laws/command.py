@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     block = result.to_json()
     print(result.summary())
     if args.json:
-        settings = {key: value for key, value in vars(args).items() if _is_plain(value)}
+        settings = {key: value for key, value in vars(args).items() if is_plain(value)}
         made = manifest({**settings, "fix": args.fix, "tie": args.tie}, file_sha256(args.runs)[:12])
         write_json(args.json, {**block, "provenance": made})
     return 0
@@ -153,5 +153,6 @@ def _fits(text: str) -> list[dict[str, Any]]:
     return value
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether an option is a value that strict JSON can hold."""
     return value is None or isinstance(value, (str, int, float))

@@ -10,7 +10,7 @@ from scalelab.laws import published, registry
 from scalelab.laws.allocation.allocate import Allocation, allocate
 from scalelab.laws.allocation.envelope import Envelope, envelope
 from scalelab.laws.allocation.isoflop import WINDOW, IsoFlop, isoflop
-from scalelab.laws.command import _is_plain
+from scalelab.laws.command import is_plain
 from scalelab.laws.command_predict import (
     Law,
     add_law_arguments,
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         lines, block = _frontier(args, flops)
     print("\n".join(lines))
     if args.json:
-        settings = {key: item for key, item in vars(args).items() if _is_plain(item)}
+        settings = {key: item for key, item in vars(args).items() if is_plain(item)}
         made = manifest({**settings, "flops": flops, "loss": losses})
         write_json(args.json, {**block, "provenance": made})
     return 0

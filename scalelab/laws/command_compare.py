@@ -7,7 +7,7 @@ from scalelab.errors import UserError
 from scalelab.files import file_sha256, write_json
 from scalelab.laws import registry
 from scalelab.laws.command import add_table_arguments, naming, read_table
-from scalelab.laws.command_predict import _at
+from scalelab.laws.command_predict import parse_at
 from scalelab.laws.judgement.candidates import wide_form
 from scalelab.laws.judgement.comparison import Comparison
 from scalelab.laws.judgement.select import compare
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     with naming(args.runs):
         runs, keywords = _table(args, laws)
         found = compare(runs, laws, **keywords)
-    x = _at(args.at, found.points.columns)
+    x = parse_at(args.at, found.points.columns)
     asked = found.predictions(x) if len(x) else []
     print(found.summary())
     for row in asked:

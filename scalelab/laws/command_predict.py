@@ -15,14 +15,22 @@ import numpy as np
 from scalelab.errors import UserError
 from scalelab.files import read_json, write_json, write_text
 from scalelab.laws import published, registry
-from scalelab.laws.command import _is_plain
+from scalelab.laws.command import is_plain
 from scalelab.laws.estimation.objective import OBJECTIVES
 from scalelab.laws.fitting import fit, restore
 from scalelab.laws.registry import Array
 from scalelab.laws.result import FitResult, finite, predict, unit_of
 from scalelab.laws.runs.headers import x_columns
 from scalelab.laws.runs.points import missing_column
-from scalelab.laws.runs.table import EXACT, LARGE, NUMBER, _cell, _mapping, _read, read_runs
+from scalelab.laws.runs.table import (
+    EXACT,
+    LARGE,
+    NUMBER,
+    map_headers,
+    parse_cell,
+    read_rows,
+    read_runs,
+)
 from scalelab.provenance import manifest
 
 if TYPE_CHECKING:
@@ -87,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict, print, write; bad input raises `UserError`, nothing written."""
     law = read_law(args, "power_offset")
-    x = np.concatenate([_at(args.at, law.columns), _points(args.points, law.columns)])
+    x = np.concatenate([parse_at(args.at, law.columns), _points(args.points, law.columns)])
     if not len(x):
         wanted = ",".join(f"{column}=1e9" for column in law.columns)
         raise UserError(f"nothing to predict at: expected --at {wanted} or --points CSV")
@@ -99,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     for row in rows:
         print(_line(row, law.columns, value))
     if args.json:
-        settings = {key: item for key, item in vars(args).items() if _is_plain(item)}
+        settings = {key: item for key, item in vars(args).items() if is_plain(item)}
         keys = ("law", "x", "y", "params", "convention")
         write_json(
             args.json,
@@ -211,7 +219,7 @@ def number(text: str, where: str) -> float:
     return value
 
 
-def _at(texts: Sequence[str], columns: Sequence[str]) -> Array:
+def parse_at(texts: Sequence[str], columns: Sequence[str]) -> Array:
     """Values (n, m) of `--at` options."""
     rows, wanted = [], ",".join(f"{column}=..." for column in columns)
     for text in texts:
@@ -235,14 +243,14 @@ def _points(path: str | None, columns: Sequence[str]) -> Array:
     """Values (n, m) of the rows of a CSV."""
     if path is None:
         return np.empty((0, len(columns)))
-    header, rows, lines = _read(Path(path))
-    mapping = _mapping(path, header, {c: c for c in columns if c not in EXACT})
+    header, rows, lines = read_rows(Path(path))
+    mapping = map_headers(path, header, {c: c for c in columns if c not in EXACT})
     for column in columns:
         if column not in mapping:
             raise UserError(f"{path}: {missing_column(column, header)}")
     places = [header.index(mapping[column]) for column in columns]
     values = [
-        [_cell(path, line, header[place], row[place], False) for place in places]
+        [parse_cell(path, line, header[place], row[place], False) for place in places]
         for row, line in zip(rows, lines, strict=True)
     ]
     return np.array(values, float)

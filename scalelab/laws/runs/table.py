@@ -55,8 +55,8 @@ def read_runs(
     """
     import pandas as pd
 
-    header, rows, lines = _read(Path(path))
-    mapping = _mapping(path, header, dict(columns or {}))
+    header, rows, lines = read_rows(Path(path))
+    mapping = map_headers(path, header, dict(columns or {}))
     status = header.index("status") if "status" in header else None
     gone = [status is not None and failed(row[status]) for row in rows]
     data: dict[str, list] = {name: [row[i] for row in rows] for i, name in enumerate(header)}
@@ -64,13 +64,13 @@ def read_runs(
     numbers = {name: source for name, source in mapping.items() if name != "loss_nats"}
     for name, source in numbers.items():
         data[name] = [
-            _cell(path, lines[i], source, data[source][i], False) for i in range(len(rows))
+            parse_cell(path, lines[i], source, data[source][i], False) for i in range(len(rows))
         ]
         if name != source and source in data and source not in mapping:
             del data[source]
     if loss is not None:
         values = [
-            _cell(path, lines[i], loss, data[loss][i], True, gone[i]) for i in range(len(rows))
+            parse_cell(path, lines[i], loss, data[loss][i], True, gone[i]) for i in range(len(rows))
         ]
         data["loss_nats"] = [_nats(path, lines[i], loss, v, unit) for i, v in enumerate(values)]
     table = pd.DataFrame(data)
@@ -91,7 +91,8 @@ def ours(header: str) -> str | None:
     return next(known, None)
 
 
-def _read(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+def read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Header, rows of text, and the line of each row in the file."""
     if path.is_dir():
         raise UserError(f"{path}: is a folder, expected a CSV file")
     try:
@@ -133,7 +134,7 @@ def _read(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     return header, rows, lines
 
 
-def _mapping(path: str | Path, header: list[str], named: dict[str, str]) -> dict[str, str]:
+def map_headers(path: str | Path, header: list[str], named: dict[str, str]) -> dict[str, str]:
     """{our name: header}, named by the caller or recognised."""
     for source in named.values():
         if source not in header:
@@ -199,7 +200,7 @@ def _own_unit(name: str) -> str | None:
     return None
 
 
-def _cell(
+def parse_cell(
     path: str | Path, line: int, column: str, text: str, is_loss: bool, failed: bool = False
 ) -> float:
     """One number. A loss may be missing, nan or inf in a run whose status says that it failed."""

@@ -171,13 +171,17 @@ def test_the_frontier_is_fitted_to_the_best_run_at_each_budget_alone():
 # What the rest of the package does with such laws
 
 
-def test_one_set_of_unique_tokens_read_several_times_is_enough():
+def repeats_of_one_data_set() -> laws.FitResult:
     random = np.random.default_rng(1)
     n, d = np.exp(random.uniform(np.log(1e7), np.log(1e9), 60)), 1e9 * np.geomspace(1, 100, 60)
     params = BASE | {"R_D": 15.4, "R_N": 5.3}
     losses = loss("data_constrained", params, n, d, 1e9) * np.exp(random.normal(0, 0.002, 60))
     rows = pd.DataFrame({"N": n, "D": d, "U": 1e9, "loss_nats": losses})
-    found = laws.fit("data_constrained", rows, fixed=BASE)
+    return laws.fit("data_constrained", rows, fixed=BASE)
+
+
+def test_one_set_of_unique_tokens_read_several_times_is_enough():
+    found = repeats_of_one_data_set()
     low, high = found.intervals["R_D"]
     assert low is not None and high is not None and low < 15.4 < high
     latex = found.to_latex()
@@ -185,12 +189,7 @@ def test_one_set_of_unique_tokens_read_several_times_is_enough():
 
 
 def test_a_prediction_that_no_free_parameter_reaches_has_an_interval_without_width():
-    random = np.random.default_rng(1)
-    n, d = np.exp(random.uniform(np.log(1e7), np.log(1e9), 60)), 1e9 * np.geomspace(1, 100, 60)
-    params = BASE | {"R_D": 15.4, "R_N": 5.3}
-    losses = loss("data_constrained", params, n, d, 1e9) * np.exp(random.normal(0, 0.002, 60))
-    rows = pd.DataFrame({"N": n, "D": d, "U": 1e9, "loss_nats": losses})
-    found = laws.fit("data_constrained", rows, fixed=BASE)
+    found = repeats_of_one_data_set()
     at = {"N": [1e7], "D": [1e10], "U": [1e10]}
     assert found.interval(at)[0] == pytest.approx(found.predict(at)[[0, 0]], rel=1e-9)
 
