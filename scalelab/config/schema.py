@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from scalelab.config.values import (
     Count,
     Decay,
+    HeldOutTokens,
     Name,
     NonNegative,
     Number,
@@ -45,9 +46,9 @@ class CorpusConfig:
     overlap_tokens: Count = 32
     """Held-out text that stands verbatim in training over this many tokens is removed from the
     held-out sets; 0 turns the step off."""
-    test_tokens: Positive = 524_288
+    test_tokens: HeldOutTokens = 524_288
     """Tokens of the test split, the one that is reported."""
-    tuning_tokens: Positive = 262_144
+    tuning_tokens: HeldOutTokens = 262_144
     """Tokens of the tuning split, for sweeps and for curves during training."""
     tokenizer: Literal["bpe", "bytes"] = "bpe"
     """Byte-level BPE trained on the training split alone, or raw bytes."""
@@ -176,6 +177,13 @@ class FitConfig:
     """Parameters held at a value, such as {E: 1.69}."""
     tied: tuple[tuple[str, str], ...] = ()
     """Pairs of parameters that are one number, such as [[alpha, beta]]."""
+    cluster: str | None = None
+    """Column of the table of runs whose equal values are one piece of evidence; none for rows."""
+    noise: str | None = None
+    """Column that holds the standard error of the loss, to weigh squares by, such as
+    loss_nats_se."""
+    cell: Literal["auto", "best", "mean", "last"] | None = None
+    """Several runs at one x: auto (seeds stay, of settings the best), best, mean or last."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -104,9 +104,10 @@ def test_these_runs_put_no_upper_end_on_the_worth_of_repeats():
     assert low_d < PUBLISHED["R_D"] and high_d > 1e4
     assert low_n < PUBLISHED["R_N"] < high_n
     drawn = bootstrap_estimate(best, 100, seed=0)
-    resampled = np.quantile(drawn.parameter("R_D"), [0.025, 0.975])
     assert drawn.n_ok >= 90
-    assert resampled[0] < PUBLISHED["R_D"] and resampled[1] > 1e3
+    low, high = drawn.intervals()["R_D"]
+    # Resamples that rest on the bound of the search have no upper end, not that of the search.
+    assert low < PUBLISHED["R_D"] and high is None
 
 
 def test_all_seven_parameters_together_fit_better_still():

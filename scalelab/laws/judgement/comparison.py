@@ -14,6 +14,8 @@ from scalelab.laws.judgement.average import (
     predictive,
     scores,
 )
+from scalelab.laws.judgement.references import NOTE as PUBLISHED_NOTE
+from scalelab.laws.judgement.references import Reference
 from scalelab.laws.registry import Array
 from scalelab.laws.result import matrix, unit_of
 from scalelab.laws.runs.points import Points
@@ -87,6 +89,7 @@ class Comparison:
     left_out: tuple[tuple[float, ...], ...]
     settings: Settings
     warnings: tuple[str, ...] = ()
+    published: tuple[Reference, ...] = ()
 
     def predict(self, x: Any) -> Array:
         """Loss (n,), the median of the averaged distribution of one new run at each x."""
@@ -120,6 +123,7 @@ class Comparison:
         values, level = matrix(x, self.points.columns), self.settings.level
         middle, ends = self.predict(values), self.interval(values)
         each = {one.name: one.at(values, level) for one in self.fitted}
+        theirs = {one.name: one.at(values) for one in self.published if one.reason is None}
         unit = unit_of(self.points.y)
 
         def row(i: int) -> dict[str, Any]:
@@ -137,6 +141,7 @@ class Comparison:
                 "low": float(ends[i, 0]),
                 "high": float(ends[i, 1]),
                 "laws": laws,
+                "published": {name: float(losses[i]) for name, losses in theirs.items()},
             }
 
         return [row(i) for i in range(len(values))]
@@ -167,6 +172,7 @@ class Comparison:
             "sizes_left_out": [list(part) for part in self.left_out],
             "weights_method": self.weights_method,
             "averaged": self.averaged,
+            "published": [one.to_json() for one in self.published],
             "extrapolation": self.extrapolation(),
             "interval_note": NOTE,
             "excluded": list(self.points.excluded),
@@ -200,7 +206,25 @@ class Comparison:
                 f"[{row['low']:.4f}, {row['high']:.4f}], the laws from {low:.4f} to {high:.4f}"
             )
         lines.append(f"{level} intervals of one new run: {NOTE}")
+        lines += _published(self.published)
         return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
+
+
+def _published(references: Sequence[Reference]) -> list[str]:
+    """A line for each published law and, where some have numbers, what to make of them."""
+    lines = []
+    for one in references:
+        if one.reason is not None:
+            lines.append(f"published {one.name}: not scored: {one.reason}")
+            continue
+        shape = "" if one.shape_error is None else f", shape error {one.shape_error:.2%}"
+        lines.append(
+            f"published {one.name}: bias {one.bias_relative:+.2%}, error "
+            f"{one.rms_error_relative:.2%}{shape} ({one.convention})"
+        )
+    if any(one.reason is None for one in references):
+        lines.append(PUBLISHED_NOTE)
+    return lines
 
 
 def _range(part: Sequence[float]) -> str:

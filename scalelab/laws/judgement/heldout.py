@@ -1,4 +1,8 @@
-"""Extrapolation put to the test: fit without the largest sizes, predict them, compare."""
+"""Extrapolation put to the test: fit without the largest sizes, predict them, compare.
+
+A law that rises (an error with the loss) is extrapolated downwards: there the smallest x are left
+out.
+"""
 
 from typing import Any
 
@@ -16,10 +20,12 @@ LEAST_VALUES = 3
 """Distinct values of each x without which two terms are not told apart."""
 
 
-def largest(points: Points, sizes: int = 1) -> np.ndarray:
-    """Which points (n,) have one of the largest values of the first x, all D of a size together."""
-    distinct = np.unique(points.x[:, 0])
-    return points.x[:, 0] >= distinct[-min(sizes, len(distinct))]
+def farthest(points: Points, sizes: int = 1, rising: bool = False) -> np.ndarray:
+    """Which points (n,) have one of the largest values of the first x, all D of a size together;
+    of a law that rises, one of the smallest."""
+    outward = -points.x[:, 0] if rising else points.x[:, 0]
+    distinct = np.unique(outward)
+    return outward >= distinct[-min(sizes, len(distinct))]
 
 
 def enough(x: Array, parameters: int) -> bool:
@@ -52,11 +58,11 @@ def without(
 def held_out(
     best: Estimate, points: Points, sure: Uncertainty, level: float, sizes: int = 1
 ) -> dict[str, Any] | None:
-    """The largest sizes predicted as new runs by a fit to the others; None if too few are left.
+    """The farthest sizes predicted as new runs by a fit to the others; None if too few are left.
 
     The scalar keys are of the point that is farthest out, `points` holds each one.
     """
-    left = largest(points, sizes)
+    left = farthest(points, sizes, best.base.rising)
     fitted = without(best, points, sure, left)
     if fitted is None:
         return None
@@ -75,7 +81,8 @@ def held_out(
         }
         for i in range(len(x))
     ]
-    far = rows[int(np.argmax(np.log(x).sum(1)))]
+    outward = np.log(x).sum(1) * (-1 if best.base.rising else 1)
+    far = rows[int(np.argmax(outward))]
     errors = np.array([row["error_relative"] for row in rows])
     return {
         "left_out": [far[c] for c in points.columns],

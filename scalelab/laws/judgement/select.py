@@ -24,6 +24,7 @@ from scalelab.laws.judgement.candidates import Candidate, candidates, wide_colum
 from scalelab.laws.judgement.comparison import Comparison, Fitted, Rival
 from scalelab.laws.judgement.design import design
 from scalelab.laws.judgement.heldout import without
+from scalelab.laws.judgement.references import references
 from scalelab.laws.registry import Array
 from scalelab.laws.runs.points import Points, prepare
 from scalelab.laws.settings import Settings
@@ -49,6 +50,7 @@ def compare(
     cluster: str | None = None,
     noise: str | None = None,
     cell: str | None = None,
+    published: Sequence[str] = (),
 ) -> Comparison:
     """Fit several laws to the same points and judge each by AICc and by extrapolation.
 
@@ -62,6 +64,7 @@ def compare(
         x: columns, in the order of the widest law; by default N and D where D varies by itself,
             else N.
         y, objective, delta, level, cluster, noise, cell: as in `laws.fit`.
+        published: names in `laws.published`, or `all`, scored beside the fitted laws.
 
     Raises:
         UserError: bad rows, or no law that can be fitted, with the reason for each.
@@ -73,6 +76,7 @@ def compare(
     if laws is None and x is None and len(columns) > 1 and _one_variable(points):
         wide, columns = registry.get("power_offset"), columns[:1]
         points = prepare(runs, columns, y, cluster, noise, cell)
+    theirs = references(published, points)
     fitted: list[tuple[Candidate, Fitted]] = []
     refused: list[Rival] = []
     for one in candidates(laws, wide, columns):
@@ -89,7 +93,7 @@ def compare(
     if not fitted:
         reasons = "; ".join(f"{rival.name}: {rival.reason}" for rival in refused)
         raise UserError(f"no law can be fitted ({reasons})")
-    return _judge(points, fitted, refused, settings)
+    return dataclasses.replace(_judge(points, fitted, refused, settings), published=theirs)
 
 
 def _mixed(points: Points) -> list[str]:

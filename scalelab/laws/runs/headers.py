@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+def listed(text: str) -> list[str]:
+    """The names in a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def x_columns(text: str | None, form: Form) -> tuple[list[str] | None, dict[str, str]]:
     """x for `fit`, and the headers that the reader must take by name.
 
@@ -22,7 +27,7 @@ def x_columns(text: str | None, form: Form) -> tuple[list[str] | None, dict[str,
     """
     if not text:
         return None, {}
-    headers = [part.strip() for part in text.split(",") if part.strip()]
+    headers = listed(text)
     if not 1 <= len(headers) <= len(form.columns):
         raise UserError(
             f"--x {text}: {form.name} needs {len(form.columns)} x columns (such as "

@@ -13,7 +13,7 @@ import numpy as np
 
 from scalelab.laws.estimation.estimate import LARGEST_LOG, Estimate, resimulated, reweighted
 from scalelab.laws.estimation.solver import Solution
-from scalelab.laws.registry import Array
+from scalelab.laws.registry import Array, Functional
 from scalelab.laws.uncertainty.sandwich import components
 from scalelab.seeds import stream
 
@@ -52,24 +52,41 @@ class Bootstrap:
 
     def parameter(self, name: str) -> Array:
         """Natural values (n_ok,) of one parameter."""
-        return self.best.functional(name).natural(self.theta)
+        one = self.best.functional(name)
+        return np.exp(self.coordinate(one)) if one.exponentiate else self.coordinate(one)
+
+    def coordinate(self, one: Functional) -> Array:
+        """A linear functional of theta (n_ok,); infinite where it rests on a bound of a coefficient
+        in log space, which is there to end the search and says nothing of the coefficient.
+        """
+        values = self.theta @ one.coefficients + one.constant
+        if not one.exponentiate or np.count_nonzero(one.coefficients) > 1:
+            return values
+        place = int(np.argmax(one.coefficients))
+        low, high = (ends[place] for ends in self.best.form.bounds(self.best.problem.u))
+        at = self.theta[:, place]
+        return np.where(at >= high, np.inf, np.where(at <= low, -np.inf, values))
 
     def natural(self) -> dict[str, Array]:
         """Natural values of every parameter, each (n_ok,)."""
         return {name: self.parameter(name) for name in self.best.base.parameters}
 
     def standard_errors(self) -> dict[str, float] | None:
-        """Standard deviation of each natural parameter over the resamples."""
+        """Standard deviation of each natural parameter over the resamples; NaN for an open one."""
         if not self.usable:
             return None
-        return {name: float(self.parameter(name).std(ddof=1)) for name in self.best.determined}
+        return {name: spread(self.parameter(name)) for name in self.best.determined}
 
-    def intervals(self, level: float = 0.95) -> dict[str, list[float]] | None:
-        """Percentile intervals of the parameters; None when too few resamples were ok."""
+    def intervals(self, level: float = 0.95) -> dict[str, list[float | None]] | None:
+        """Percentile intervals of the parameters, None for an open end; None in all when too few
+        resamples were ok.
+        """
         if not self.usable:
             return None
         return {
-            name: [float(v) for v in self.ends(self.parameter(name), level)]
+            name: [
+                float(v) if np.isfinite(v) else None for v in self.ends(self.parameter(name), level)
+            ]
             for name in self.best.determined
         }
 
@@ -83,13 +100,13 @@ class Bootstrap:
         losses have both in their noise already.
         """
         if self.kind == "simulated":
-            return np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
+            return _outer(values, 0.5 - level / 2, 0.5 + level / 2)
         from scipy.special import ndtr, stdtrit
 
         alone = self.clusters == len(self.best.problem.y)
         spare = max(self.clusters - (len(self.best.theta) if alone else 1), 1)
         away = stdtrit(spare, 0.5 + level / 2) * np.sqrt(self.clusters / spare)
-        return np.quantile(values, [ndtr(-away), ndtr(away)])
+        return _outer(values, float(ndtr(-away)), float(ndtr(away)))
 
     def to_json(self, level: float = 0.95) -> dict[str, object]:
         """Counts, seed and intervals, ready for strict JSON."""
@@ -118,8 +135,9 @@ def bootstrap_estimate(
     member = np.arange(points) if cluster is None else np.unique(cluster, return_inverse=True)[1]
     clusters = int(member.max()) + 1
     generator = np.random.default_rng(stream(seed, "bootstrap of sizes"))
-    drawn = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=n)
-    counts = drawn[:, member]
+    drawn = generator.integers(clusters, size=(n, clusters)) + clusters * np.arange(n)[:, None]
+    times = np.bincount(drawn.ravel(), minlength=n * clusters).reshape(n, clusters)
+    counts = times[:, member]
     distinct = (counts > 0).sum(1)
     kept = []
     for part in _batches(best, np.flatnonzero(distinct > size)):
@@ -187,6 +205,19 @@ def condition(best: Estimate, weights: Array) -> Array:
     scale = np.sqrt(np.maximum(np.diagonal(matrix, axis1=1, axis2=2), 1e-300))
     values = np.linalg.eigvalsh(matrix / scale[:, :, None] / scale[:, None, :])
     return values[:, -1] / np.maximum(values[:, 0], 1e-300)
+
+
+def spread(values: Array) -> float:
+    """Standard deviation of values (n,); NaN where one is infinite."""
+    return float(values.std(ddof=1)) if np.isfinite(values).all() else float("nan")
+
+
+def _outer(values: Array, low: float, high: float) -> Array:
+    """Quantiles (2,); between a finite and an infinite value the outer one."""
+    if np.isfinite(values).all():
+        return np.quantile(values, [low, high])
+    ends = [np.quantile(values, low, method="lower"), np.quantile(values, high, method="higher")]
+    return np.array(ends)
 
 
 def _batches(best: Estimate, rows: np.ndarray) -> list[np.ndarray]:

@@ -13,7 +13,12 @@ from scalelab.laws.estimation.estimate import Estimate
 from scalelab.laws.registry import Array, Functional
 from scalelab.laws.runs.clusters import RUN_COLUMNS
 from scalelab.laws.settings import Settings
-from scalelab.laws.uncertainty.bootstrap import Bootstrap, bootstrap_estimate, simulate_estimate
+from scalelab.laws.uncertainty.bootstrap import (
+    Bootstrap,
+    bootstrap_estimate,
+    simulate_estimate,
+    spread,
+)
 from scalelab.laws.uncertainty.profile import ordinary_spread, profile, quantile
 from scalelab.laws.uncertainty.sandwich import clustered_spread, components
 from scalelab.laws.uncertainty.springs import Target, gradients
@@ -84,7 +89,7 @@ class Uncertainty:
         if target.u is not None:
             return np.log(self.best.form.value(theta, target.u[None])[:, 0])
         if target.functional is not None:
-            return theta @ target.functional.coefficients + target.functional.constant
+            return drawn.coordinate(target.functional)
         assert target.function is not None
         with np.errstate(all="ignore"):
             return np.asarray(target.function(drawn.natural()), float)
@@ -92,8 +97,11 @@ class Uncertainty:
     def errors(self, functionals: Sequence[Functional]) -> list[float]:
         """Standard errors of natural parameters."""
         if self.resamples is not None:
-            theta = self.resamples.theta
-            return [float(one.natural(theta).std(ddof=1)) for one in functionals]
+            drawn = [self.resamples.coordinate(one) for one in functionals]
+            return [
+                spread(np.exp(v) if one.exponentiate else v)
+                for one, v in zip(functionals, drawn, strict=True)
+            ]
         slopes = gradients(self.best, [Target(functional=one) for one in functionals])
         values = [one.natural(self.best.theta) if one.exponentiate else 1.0 for one in functionals]
         return [float(v * e) for v, e in zip(values, self.spread(slopes)[0], strict=True)]

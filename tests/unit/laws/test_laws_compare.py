@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from scalelab import laws
 from scalelab.cli import main
 from scalelab.errors import UserError
-from scalelab.laws import registry
+from scalelab.laws import published, registry
 from scalelab.laws.runs import headers
 
 SIZES = [100000, 300000, 1000000, 3000000, 10000000, 30000000, 100000000]
@@ -133,3 +134,47 @@ def test_the_convention_says_what_a_header_does_not():
     assert told == (
         "N: column 'params' as named by the caller; what it counts is not known; training tokens"
     )
+
+
+def published_like(tmp_path, factor=1.0):
+    """Losses of besiroglu2024 at a grid of N and D, times a factor."""
+    law = published.get("besiroglu2024")
+    grid = [(n, d) for n in np.geomspace(1e8, 1e10, 5) for d in np.geomspace(2e9, 2e11, 4)]
+    losses = factor * laws.predict(law, np.array(grid))
+    path = tmp_path / "surface.csv"
+    rows = [f"{n},{d},{loss}" for (n, d), loss in zip(grid, losses, strict=True)]
+    path.write_text("\n".join(["N,D,loss_nats", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_published_laws_are_scored_beside_the_fitted_ones(tmp_path, capsys):
+    out, path = tmp_path / "found.json", published_like(tmp_path, factor=1.1)
+    flags = ["--laws", "chinchilla", "--at", "N=1e11,D=1e12", "--json", str(out)]
+    assert main(["compare", str(path), *flags, "--published", "all"]) == 0
+    told = capsys.readouterr().out
+    content = json.loads(out.read_text(encoding="utf-8"))
+    found = {one["name"]: one for one in content["published"]}
+    own = found["besiroglu2024"]
+    assert own["bias_relative"] == pytest.approx(1 / 1.1 - 1, rel=1e-9)
+    assert own["shape_error"] < 1e-9 < found["hoffmann2022"]["shape_error"]
+    assert "published besiroglu2024: bias -9.09%" in told
+    row = content["predictions"][0]["published"]
+    assert row["besiroglu2024"] == pytest.approx(
+        laws.predict(published.get("besiroglu2024"), np.array([[1e11, 1e12]]))[0]
+    )
+    # Laws of N or of D alone are of these points too; one of unique tokens or of FLOPs is not.
+    assert {"kaplan2020-N", "kaplan2020-D"} <= set(found)
+    assert not {"muennighoff2023", "kaplan2020-C"} & set(found)
+
+
+def test_a_published_law_of_other_columns_is_named_with_the_reason(tmp_path, capsys):
+    path = published_like(tmp_path)
+    assert main(["compare", str(path), "--laws", "chinchilla", "--published", "kaplan2020-C"]) == 0
+    assert "kaplan2020-C: not scored: the points have no C" in capsys.readouterr().out
+
+
+def test_an_unknown_published_law_is_one_sentence(tmp_path, capsys):
+    path = published_like(tmp_path)
+    assert main(["compare", str(path), "--published", "hofmann2022"]) == 2
+    told = capsys.readouterr().err
+    assert "did you mean 'hoffmann2022'" in told and told.count("\n") == 1

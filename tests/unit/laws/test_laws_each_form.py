@@ -147,6 +147,13 @@ def test_error_against_loss_is_fitted_and_predicted_with_intervals():
     assert low < predicted[0] < high
 
 
+def test_of_an_error_the_smallest_loss_is_left_out():
+    rows = downstream()
+    held = laws.fit("downstream", rows, y="error").block["heldout"]
+    assert held["left_out"] == [rows["loss_nats"].min()] and held["fitted_on"] == len(rows) - 1
+    assert abs(held["error_relative"]) < 0.1
+
+
 def test_an_error_that_falls_with_the_loss_is_refused():
     rows = downstream()
     rows["error"] = rows["error"].to_numpy()[::-1]
