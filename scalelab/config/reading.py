@@ -58,11 +58,11 @@ def parse(
     source: str = "study",
 ) -> Study:
     """Validate a mapping (as `load`, for one that is already read)."""
-    merged = _merge(data, _nested(overrides or {}))
+    replaced = _nested(overrides or {})
     try:
-        study = TypeAdapter(Study).validate_python(merged)
+        study = TypeAdapter(Study).validate_python(_merge(data, replaced))
     except ValidationError as error:
-        raise UserError(_sentence(error, data, source)) from None
+        raise UserError(_sentence(error, data, source, replaced)) from None
     check(study, source)
     return study
 
@@ -122,7 +122,9 @@ def check(study: Study, source: str) -> None:
         )
 
 
-def _sentence(error: ValidationError, data: Any, source: str) -> str:
+def _sentence(
+    error: ValidationError, data: Any, source: str, overrides: Mapping[str, Any] | None = None
+) -> str:
     """The first thing wrong, as one sentence: file, line, key, found, expected."""
     # The deepest one: of a wrong power rule its key is named, not that it is no number either.
     first = min(
@@ -133,6 +135,8 @@ def _sentence(error: ValidationError, data: Any, source: str) -> str:
     key = ".".join(str(part) for part in path) or "the study"
     line = _line(data, path)
     where = f"{source}, line {line}" if line else source
+    if _stands_in(overrides or {}, path):
+        where = "command line"
     if first["type"] == "unexpected_keyword_argument":
         near = difflib.get_close_matches(str(path[-1]), _known_keys(path[:-1]), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -142,6 +146,17 @@ def _sentence(error: ValidationError, data: Any, source: str) -> str:
     message = EXPECTED.get(first["type"], first["msg"].removeprefix("Value error, "))
     message = message[0].lower() + message[1:]
     return f"{where}: {key}: found {first['input']!r}, {message}"
+
+
+def _stands_in(overrides: Any, path: list[Any]) -> bool:
+    """Whether the overrides gave what a path leads to."""
+    for part in path:
+        if not isinstance(overrides, Mapping):
+            return True  # a list or a value, given whole
+        if part not in overrides:
+            return False
+        overrides = overrides[part]
+    return bool(path)
 
 
 def _path(location: tuple[int | str, ...]) -> list[int | str]:

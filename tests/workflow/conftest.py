@@ -19,7 +19,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         program.write_text(f'#!/bin/sh\necho {name} >> "{called}"\nexit 3\n')
         program.chmod(0o755)
     path = os.pathsep.join([str(base / "bin"), os.environ.get("PATH", os.defpath)])
-    first = project.start(env={"PATH": path})
+    # Case T18: text outside ASCII must not depend on the language of the system.
+    first = project.start(env={"PATH": path, "LC_ALL": "C"})
     try:
         wait_for(project.runs_in_training, first)
         second = project.snakemake()

@@ -4,10 +4,11 @@ import json
 import os
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from workflow_project import Finished, Project, wait_for
+from workflow_project import STUDY, Finished, Project, own_interpreter, wait_for
 
 WIDTHS = [24, 32]
 
@@ -44,7 +45,9 @@ def assert_clean(project: Project) -> None:
 
 @pytest.mark.slow
 def test_the_same_command_completes_a_killed_workflow(finished: Finished, tmp_path: Path) -> None:
+    """Cases S01, S02 and S18: the manager alone is killed, in the middle of training."""
     project = new_project(tmp_path / "project")
+    study = (project.root / STUDY).read_bytes()
     first = project.start()
     try:
         started = wait_for(project.runs_in_training, first)
@@ -61,6 +64,7 @@ def test_the_same_command_completes_a_killed_workflow(finished: Finished, tmp_pa
     for run in started:
         assert project.json(f"runs/{run}/run.json")["resumed_from"]
     assert project.jobs() == {}
+    assert (project.root / STUDY).read_bytes() == study
 
 
 @pytest.mark.slow
@@ -68,7 +72,10 @@ def test_the_same_command_completes_a_killed_workflow(finished: Finished, tmp_pa
 def test_the_same_command_completes_after_an_interrupt(
     finished: Finished, tmp_path: Path, name: str
 ) -> None:
+    """Cases S08 and S18, with the environment inside the folder."""
     project = new_project(tmp_path / name)
+    project = replace(project, python=own_interpreter(project.root))
+    study = (project.root / STUDY).read_bytes()
     first = project.start()
     try:
         wait_for(project.runs_in_training, first)
@@ -86,6 +93,17 @@ def test_the_same_command_completes_after_an_interrupt(
     assert sorted(step for steps in resumed for step in steps) == sorted(
         int(step.replace(",", "")) for step in saved
     )
+    assert (project.root / STUDY).read_bytes() == study
+    for row in project.rows():
+        found = project.json(f"runs/{row['id']}/run.json")["provenance"]["interpreter"]
+        assert found == project.python
+
+
+def test_a_key_on_the_command_line_is_checked_like_one_in_the_file(bare: Project) -> None:
+    """Cases S15 and S16."""
+    done = bare.snakemake("--dry-run", "--config", "training={tokens: 60k, lrr: 1}")
+    assert done.returncode == 2, done.stdout
+    assert "scalelab: command line: unknown key 'training.lrr'; did you mean 'lr'?" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -102,6 +120,7 @@ def test_the_same_command_completes_after_an_interrupt(
 def test_a_bad_study_file_is_one_sentence_and_exit_code_2(
     bare: Project, text: str, said: str
 ) -> None:
+    """Case S15, before any job."""
     (bare.root / "bad.yaml").write_text(f"study: bad\ntraining: {{tokens: 1M}}\n{text}")
     done = bare.snakemake(study="bad.yaml")
     assert done.returncode == 2, done.stdout

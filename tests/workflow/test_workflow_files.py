@@ -1,6 +1,7 @@
 """The workflow's files: lint, format, shipped studies, and the digest that decides about reruns."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,30 @@ def test_every_rule_has_a_log_and_names_its_outputs() -> None:
         for rule in path.read_text(encoding="utf-8").split("\nrule ")[1:]:
             assert "\n    log:" in rule, f"{path.name}: {rule.splitlines()[0]}"
             assert "\n    run:" not in rule, "`run:` starts Snakemake anew for each job"
+
+
+def test_every_wildcard_is_bounded_and_no_rule_is_a_checkpoint() -> None:
+    """Cases S11 and S17: which files there are is known before the first job."""
+    text = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    wildcards = set(re.findall(r'(?<!f)"results/[^"\n]*\{(\w+)\}', text))
+    assert wildcards == {"run", "corpus"}
+    bounds = " ".join(re.findall(r"wildcard_constraints:\n((?: +.*\n)+?)(?=\n|    \w+:)", text))
+    assert set(re.findall(r"(\w+)=", bounds)) == wildcards
+    assert "\ncheckpoint " not in text
+
+
+def test_the_threads_of_a_run_reach_its_job(bare: Project) -> None:
+    """Case S10: one thread for small runs, which go side by side, and more for large ones."""
+    large = "compute={large_from: 6000, large_threads: 4}"
+    output = bare.complete("--dry-run", "--printshellcmds", "--cores", "4", "--config", large)
+    jobs = [job for job in output.split("\nrule ") if job.startswith("train:")]
+    found = {}
+    for job in jobs:
+        (width,) = re.findall(r'"width":(\d+)', job)
+        (threads,) = re.findall(r" --threads (\d+) ", job)
+        assert ("\n    threads: 4\n" in job) == (threads == "4"), "Snakemake counts the same"
+        found[int(width)] = int(threads)
+    assert found == {8: 1, 12: 1, 16: 1, 24: 4, 32: 4}
 
 
 @pytest.mark.parametrize("study", STUDIES)

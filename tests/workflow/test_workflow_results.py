@@ -1,6 +1,7 @@
 """What one command leaves: everything that is promised, whole and consistent."""
 
 import csv
+import importlib.metadata
 import json
 import math
 import re
@@ -60,6 +61,7 @@ def test_the_tables_are_there(finished: Finished) -> None:
 
 
 def test_the_report_fetches_nothing(finished: Finished) -> None:
+    """Case S14."""
     page = below(finished, "report.html").read_text(encoding="utf-8")
     linked = re.findall(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)""", page)
     assert linked, "no figure in the report"
@@ -131,7 +133,12 @@ def test_the_profile_of_the_project_is_in_force(finished: Finished) -> None:
 
 
 def test_only_the_interpreter_that_runs_snakemake_is_used(finished: Finished) -> None:
+    """Case S09: other programs of that name come first in PATH."""
     assert finished.strangers == []
+    for row in finished.project.rows():
+        made = finished.project.json(f"runs/{row['id']}/run.json")["provenance"]
+        assert made["interpreter"] == finished.project.python
+        assert made["versions"]["torch"] == importlib.metadata.version("torch")
 
 
 def test_progress_says_which_run_how_far_and_how_fast(finished: Finished) -> None:
@@ -150,6 +157,7 @@ def test_a_second_workflow_in_the_folder_is_refused_in_one_sentence(finished: Fi
 
 
 def test_the_report_of_snakemake_needs_no_network_either(project: Project) -> None:
+    """Case S14, the archive that Snakemake makes."""
     nowhere = "http://127.0.0.1:9"
     proxies = {name: nowhere for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
     done = project.snakemake("--report", "report.zip", env={**proxies, "no_proxy": ""})

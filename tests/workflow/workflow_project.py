@@ -52,6 +52,8 @@ class Project:
     """A project folder in which snakemake is called as a user would, with no --snakefile."""
 
     root: Path
+    python: str = sys.executable
+    """The interpreter that runs snakemake."""
 
     @classmethod
     def create(cls, root: Path, **changes: Any) -> "Project":
@@ -79,9 +81,9 @@ class Project:
         (self.root / name).write_text(text, encoding="utf-8")
 
     def command(self, *words: str, study: str | None = STUDY) -> list[str]:
-        """The documented command, by the interpreter of the tests."""
+        """The documented command."""
         configured = ["--configfile", study] if study else []
-        return [sys.executable, "-m", "snakemake", "--cores", "2", *configured, *words]
+        return [self.python, "-m", "snakemake", "--cores", "2", *configured, *words]
 
     def start(
         self, *words: str, study: str | None = STUDY, env: Mapping[str, str] | None = None
@@ -170,6 +172,18 @@ class Finished:
     """A second call in the same folder, made while the first one was training."""
     strangers: list[str]
     """Which of the false programs, first in PATH, were called."""
+
+
+def own_interpreter(root: Path) -> str:
+    """The interpreter of an environment in `root` that holds what that of the tests holds."""
+    folder = root / ".venv"
+    (folder / "bin").mkdir(parents=True)
+    python = folder / "bin" / "python"
+    python.symlink_to(Path(sys.executable).resolve())
+    if sys.prefix != sys.base_prefix:
+        shutil.copy(Path(sys.prefix) / "pyvenv.cfg", folder)
+        (folder / "lib").symlink_to(Path(sys.prefix) / "lib")
+    return str(python)
 
 
 def environment() -> dict[str, str]:

@@ -29,6 +29,7 @@ def refusal(folder: Path, text: str | bytes) -> str:
 
 @pytest.mark.parametrize("written", ["1e-3", "0.001", "1.0e-3", "1E-3", "'1e-3'", "10e-4", "1.e-3"])
 def test_a_rate_is_one_number_however_written(tmp_path: Path, written: str) -> None:
+    """Case S07."""
     study = config.load(write(tmp_path, f"{GOOD}  lr: {written}\n"))
     assert study.training.lr == 0.001
 
@@ -37,16 +38,19 @@ def test_a_rate_is_one_number_however_written(tmp_path: Path, written: str) -> N
     "written", ["4000000", "4e6", "'4e6'", "4.0e6", "4M", "4 M", "4000k", "0.004G", "4_000_000"]
 )
 def test_a_count_is_one_number_however_written(tmp_path: Path, written: str) -> None:
+    """Case S07."""
     study = config.load(write(tmp_path, f"study: s\ntraining:\n  tokens: {written}\n"))
     assert study.training.tokens == 4_000_000
     assert type(study.training.tokens) is int
 
 
 def test_a_leading_nought_does_not_make_an_octal_number(tmp_path: Path) -> None:
+    """Case S07."""
     assert config.load(write(tmp_path, f"{GOOD}seed: 0123\n")).seed == 123
 
 
 def test_words_that_older_yaml_took_for_truth_values_stay_words(tmp_path: Path) -> None:
+    """Case S07."""
     study = config.load(write(tmp_path, f"{GOOD}description: off\n"))
     assert study.description == "off"
     sentence = refusal(tmp_path, f"{GOOD}tracking:\n  wandb: off\n")
@@ -88,6 +92,7 @@ def test_words_that_older_yaml_took_for_truth_values_stay_words(tmp_path: Path) 
         (GOOD + "ladder: {widths: 8}\n", ["line 4", "ladder.widths: found 8", "list"]),
         (GOOD + "ladder: {widths: [8, -8]}\n", ["ladder.widths.1: found -8", "greater than 0"]),
         (GOOD + "ladder: 5\n", ["line 4", "ladder: found 5", "mapping"]),
+        (GOOD + "corpus: {test_tokens: 1}\n", ["corpus.test_tokens: found 1", "equal to 2"]),
         (GOOD + "ladder:\n", ["line 4", "ladder: found None", "mapping"]),
         (GOOD + "axes: {training.lr: 1}\n", ["line 4", "axes.training.lr: found 1", "list"]),
         ("study: a/b\ntraining: {tokens: 1000}\n", ["line 1", "study: found 'a/b'"]),
@@ -114,6 +119,7 @@ def test_words_that_older_yaml_took_for_truth_values_stay_words(tmp_path: Path) 
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str | bytes, parts: list[str]) -> None:
+    """Cases S07 (numbers), S15 (keys) and S17 (names)."""
     sentence = refusal(tmp_path, text)
     assert sentence.startswith("study.yaml")
     assert "\n" not in sentence
@@ -132,6 +138,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
 
 
 def test_reading_changes_no_file(tmp_path: Path) -> None:
+    """Case S18."""
     path = write(tmp_path, GOOD)
     config.load(path, {"training.lr": 1})
     assert path.read_text() == GOOD
@@ -154,8 +161,15 @@ def test_overrides_replace_single_keys(tmp_path: Path, overrides: dict[str, Any]
 
 
 def test_an_override_that_is_wrong_is_refused_like_a_line_of_the_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"unknown key 'training\.lrr'; did you mean 'lr'"):
-        config.load(write(tmp_path, GOOD), {"training.lrr": 1})
+    """Case S16: what is wrong is looked for in the right place."""
+    path = write(tmp_path, f"{GOOD}  lr: 1\n")
+    with pytest.raises(UserError, match=r"^command line: unknown key 'training\.lrr'; .* 'lr'"):
+        config.load(path, {"training.lrr": 1})
+    with pytest.raises(UserError, match=r"^command line: ladder\.widths\.1: found -8"):
+        config.load(path, {"ladder": {"widths": [8, -8]}})
+    path.write_text(f"{GOOD}  lr: -1\n")
+    with pytest.raises(UserError, match=r"study\.yaml, line 4: training\.lr: found -1"):
+        config.load(path, {"training.clip": 1})
 
 
 def test_axes_are_replaced_whole(tmp_path: Path) -> None:
@@ -164,7 +178,7 @@ def test_axes_are_replaced_whole(tmp_path: Path) -> None:
 
 
 def test_no_key_has_one_letter() -> None:
-    """Snakemake's command line refuses such a key, so that it could not be overridden there."""
+    """Case S16: Snakemake's command line refuses such a key, so none could be overridden there."""
 
     def keys(section: Any) -> list[str]:
         inner = [keys(value) for value in section.values() if isinstance(value, dict)]

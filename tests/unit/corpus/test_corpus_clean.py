@@ -60,6 +60,7 @@ def test_another_seed_gives_another_order(documents: list[Document]) -> None:
 
 
 def test_cap_keeps_whole_documents_and_stays_put(documents: list[Document], prose: Prose) -> None:
+    """Case T14: a limit in bytes takes whole documents."""
     limit = 30_000
     before = run(documents, max_bytes=limit)
     assert limit - 4000 < before.bytes <= limit

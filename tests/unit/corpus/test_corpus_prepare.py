@@ -49,6 +49,7 @@ def windows(ids: np.ndarray, width: int) -> set[bytes]:
 def test_splits_have_their_sizes_and_account_for_every_byte(
     folder: Path, texts: list[str], specification: Make
 ) -> None:
+    """Cases T14 (a limit in tokens is exact), T17 (separators) and T23 (documents once)."""
     corpus = run(specification(texts), folder / "out")
     assert len(corpus.tokens["test"]) == 4000
     assert len(corpus.tokens["tuning"]) == 2000
@@ -57,7 +58,11 @@ def test_splits_have_their_sizes_and_account_for_every_byte(
     train = corpus.tokens["train"]
     assert train[0] == train[-1] == corpus.separator == 0
     trained = [byte_text(row) for row in np.split(train, np.flatnonzero(train == 0))]
-    assert {text for text in trained if text} < whole
+    assert trained.count(b"") == 2, "one separator between documents"
+    assert {*trained} - {b""} < whole
+    assert (
+        len({*trained}) == len(trained) - 1 == corpus.manifest["splits"]["train"]["documents"] + 1
+    )
     for split in ("train", "tuning", "test"):
         ids = corpus.tokens[split]
         assert corpus.bytes(split) == len(byte_text(ids)) == int((ids != 0).sum())
@@ -102,6 +107,7 @@ def test_few_documents_may_fill_more_of_a_split(
 def test_duplicates_do_not_leak_into_training(
     folder: Path, texts: list[str], specification: Make
 ) -> None:
+    """Case T15: each document ten times, half of the copies changed a little."""
     for name in texts:
         text = (folder / name).read_text()
         for copy in range(9):
@@ -148,7 +154,9 @@ def test_text_seen_in_training_is_cut_out(
 def test_same_result_in_another_process(
     folder: Path, texts: list[str], specification: Make
 ) -> None:
-    spec = specification(texts, tokenizer="bpe", vocab_size=400)
+    """Case T18: that process has a locale of ASCII alone."""
+    (folder / "text/other.txt").write_text("naïve Σ, 漢字\n" * 40, encoding="utf-8")
+    spec = specification(["text/*.txt"], tokenizer="bpe", vocab_size=400)
     corpus = run(spec, folder / "one")
     code = (
         "import json, sys; from pathlib import Path; from scalelab.corpus.prepare import prepare; "
@@ -158,7 +166,12 @@ def test_same_result_in_another_process(
         [sys.executable, "-c", code, json.dumps(spec)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(scalelab.__file__).parents[1])},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(scalelab.__file__).parents[1]),
+            # Without the last two, Python would help itself out with UTF-8.
+            **{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        },
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert digests(folder / "one") == digests(folder / "two")
@@ -285,6 +298,7 @@ def test_damage_is_repaired(
 def test_another_specification_replaces_the_folder(
     folder: Path, texts: list[str], specification: Make
 ) -> None:
+    """Case T22, where somebody gives both the same folder."""
     run(specification(texts), folder / "out")
     corpus = run(specification(texts, tokenizer="bpe", vocab_size=300), folder / "out")
     assert corpus.vocab_size == 300
@@ -306,6 +320,7 @@ def test_too_small_is_an_error_with_counts(
 def test_odd_line_ends_survive_the_whole_way(
     folder: Path, texts: list[str], specification: Make
 ) -> None:
+    """Cases T16 and T17."""
     odd = bytes.fromhex("61 E280A8 62 0D0A 63 0C 64 0D 65 0A0A0A 20 66 20 0A EFBBBF 67")
     (folder / "text/odd.txt").write_bytes(odd)
     spec = specification(["text/*.txt"], min_document_bytes=0)

@@ -33,12 +33,14 @@ def test_registry() -> None:
 
 
 def test_bytes_are_kept_exactly(folder: Path) -> None:
+    """Cases T16 and T17."""
     (folder / "odd.txt").write_bytes(ODD)
     documents, _ = read("odd.txt")
     assert [d.text.encode() for d in documents] == [ODD]
 
 
 def test_leading_byte_order_mark_goes_once(folder: Path) -> None:
+    """Case T18."""
     (folder / "a.txt").write_bytes(bytes.fromhex("EFBBBF 610A"))
     (folder / "b.txt").write_bytes(bytes.fromhex("EFBBBF EFBBBF 620A"))
     documents, _ = read("a.txt", "b.txt")
@@ -47,12 +49,14 @@ def test_leading_byte_order_mark_goes_once(folder: Path) -> None:
 
 @pytest.mark.parametrize(("start", "place"), [(b"", 3), (b"\xef\xbb\xbf", 6)])
 def test_invalid_utf8_is_named_with_its_place(folder: Path, start: bytes, place: int) -> None:
+    """Case T18."""
     (folder / "latin.txt").write_bytes(start + bytes.fromhex("636166E90A"))
     with pytest.raises(UserError, match=rf"latin\.txt: invalid UTF-8 at byte {place} \(0xe9\)"):
         read("latin.txt")
 
 
 def test_skipped_documents_are_counted_by_reason(folder: Path) -> None:
+    """Case T19."""
     lines = ['{"text":""}', '{"text":null}', '{"text":"  \\n"}', '{"text":"ok\\u2028"}', ""]
     (folder / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "blank.txt").write_text("\n\n")
@@ -62,11 +66,38 @@ def test_skipped_documents_are_counted_by_reason(folder: Path) -> None:
 
 
 def test_line_separators_inside_json_do_not_end_a_line(folder: Path) -> None:
+    """Case T16."""
     rows = [{"body": "one\u2028two\x0bthree\x85"}, {"body": "four"}]
     text = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     (folder / "a.jsonl").write_text(text, encoding="utf-8", newline="")
     documents, _ = read("a.jsonl", text_field="body")
     assert [d.text for d in documents] == [row["body"] for row in rows]
+
+
+def test_only_the_field_of_the_text_is_read(folder: Path) -> None:
+    """Case T20: the other fields may change their type from line to line."""
+    (folder / "a.jsonl").write_text(
+        '{"text": "a", "m": null}\n{"text": "b", "m": "x"}\n{"m": [1], "text": "c"}\n'
+    )
+    documents, counts = read("a.jsonl")
+    assert [d.text for d in documents] == ["a", "b", "c"]
+    assert counts == {"read": 1}
+
+
+def test_every_document_of_every_file_comes_once(folder: Path) -> None:
+    """Cases T21 (the same rows as text, packed, and packed under a plain name) and T23."""
+    rows = [json.dumps({"text": f"document {number}"}) for number in range(10)]
+    data = "\n".join(rows).encode()
+    (folder / "a.jsonl").write_bytes(data)
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(data))
+    (folder / "c.jsonl").write_bytes(gzip.compress(data))
+    documents, counts = read("*.jsonl", "a.jsonl", "*.gz")
+    places = [
+        f"{name}:{row}" for name in ("a.jsonl", "b.jsonl.gz", "c.jsonl") for row in range(1, 11)
+    ]
+    assert [d.name for d in documents] == places
+    assert [d.text for d in documents] == [f"document {number}" for number in range(10)] * 3
+    assert counts == {"read": 3}
 
 
 @pytest.mark.parametrize(
@@ -80,12 +111,14 @@ def test_line_separators_inside_json_do_not_end_a_line(folder: Path) -> None:
     ],
 )
 def test_bad_lines_are_named(folder: Path, line: str, message: str) -> None:
+    """Case T20."""
     (folder / "a.jsonl").write_text('{"text": "fine"}\n' + line + "\n")
     with pytest.raises(UserError, match=message):
         read("a.jsonl")
 
 
 def test_gzip_is_told_by_its_first_bytes(folder: Path) -> None:
+    """Case T21."""
     (folder / "packed.txt").write_bytes(gzip.compress(ODD))
     (folder / "plain.txt.gz").write_bytes(ODD)
     documents, _ = read("packed.txt", "plain.txt.gz")

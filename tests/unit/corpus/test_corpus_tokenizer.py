@@ -9,7 +9,14 @@ from scalelab.corpus import tokenizer as tok
 from scalelab.errors import UserError
 
 ODD = bytes.fromhex("61 E280A8 62 0D0A 63 0C 64 0D 65 0A0A0A 20 66 20 0A EFBBBF 67").decode()
-TEXTS = [ODD, "", "naïve 日本語 🙂\0\x7f\x80", "a<|endoftext|>b", "\t\tif x:\n    y\r\n" * 3]
+TEXTS = [
+    ODD,
+    "",
+    "a\nb\n\nc\n",
+    "naïve 日本語 🙂\0\x7f\x80",
+    "a<|endoftext|>b",
+    "\t\tif x:\n    y\r\n" * 3,
+]
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +30,7 @@ def tokenizer(request: pytest.FixtureRequest, bpe: Tokenizer) -> Tokenizer:
 
 
 def test_any_text_comes_back_byte_for_byte(tokenizer: Tokenizer) -> None:
+    """Case T17."""
     ids = list(tok.encode(tokenizer, TEXTS))
     tok.check_round_trip(tokenizer, TEXTS, ids)
     assert tokenizer.decode(ids[0].tolist(), skip_special_tokens=False).encode() == ODD.encode()
@@ -51,7 +59,7 @@ def test_transformers_opens_the_file(tokenizer: Tokenizer, tmp_path: Path) -> No
     )
     assert len(opened) == tokenizer.get_vocab_size()
     assert opened.eos_token_id == 0
-    text = TEXTS[4] + ODD
+    text = TEXTS[-1] + ODD
     (expected,) = tok.encode(tokenizer, [text])
     assert opened(text)["input_ids"] == expected.tolist()
     assert opened.decode(expected.tolist(), clean_up_tokenization_spaces=False) == text

@@ -34,6 +34,7 @@ def stream(length: int, vocab: int) -> np.ndarray:
 def test_windows_score_every_token_once_with_what_stands_before_it(
     length: int, context: int, data: st.DataObject
 ) -> None:
+    """Cases T13 (short texts, ragged ends) and T25 (texts longer than the window)."""
     stride = data.draw(st.integers(1, context))
     scored: list[int] = []
     for start, end, first in windows(length, context, stride):
@@ -47,6 +48,7 @@ def test_windows_score_every_token_once_with_what_stands_before_it(
 @pytest.mark.parametrize("stride", [1, 7, 8, 16])
 @pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 100])
 def test_losses_equal_those_of_one_token_at_a_time(stride: int, length: int) -> None:
+    """Cases T13 and T25."""
     model, tokens = model_of(31), stream(length, 31)
     found = token_losses(model, tokens, separator=0, context=16, stride=stride)
     padded = [0, *tokens.tolist()]
@@ -81,14 +83,17 @@ def test_evaluating_twice_gives_the_same_numbers() -> None:
 
 @pytest.mark.parametrize("stride", [1, 4, 8, 16])
 @pytest.mark.parametrize("batch_tokens", [16, 8192])
-def test_zero_weights_score_the_logarithm_of_the_vocabulary(stride: int, batch_tokens: int) -> None:
-    vocab = 50257
+@pytest.mark.parametrize(("vocab", "nats"), [(50257, 10.824905), (50304, 10.825840)])
+def test_zero_weights_score_the_logarithm_of_the_vocabulary(
+    stride: int, batch_tokens: int, vocab: int, nats: float
+) -> None:
+    """Case T24, with the vocabulary of GPT-2 as it is and padded."""
     model = model_of(vocab, zero=True)
     losses = token_losses(model, stream(120, vocab), 0, 16, stride, batch_tokens)
     score = held_out(losses, np.zeros(120), text_bytes=400)
     assert score.tokens == 120, "the first token counts as well"
-    assert score.loss_nats == pytest.approx(10.824905, abs=2e-6)
-    assert score.perplexity == pytest.approx(50257, rel=1e-5)
+    assert score.loss_nats == pytest.approx(nats, abs=2e-6)
+    assert score.perplexity == pytest.approx(vocab, rel=1e-5)
 
 
 @pytest.mark.parametrize("context", [4, 16, 40])
@@ -113,6 +118,17 @@ def test_nats_are_summed_before_they_are_divided() -> None:
     assert score.bits_per_byte == pytest.approx(92 / math.log(2) / 20)
     ragged = held_out(np.array([0.1, 0.2, 0.1, 0.3, 0.5, 0.1, 0.4, 0.2]), np.arange(8), 8)
     assert ragged.perplexity == pytest.approx(1.268075, abs=1e-6)
+
+
+def test_an_empty_stream_adds_nothing() -> None:
+    """Case T26: no token is no loss, and no mean of nothing."""
+    model, tokens = model_of(31), stream(40, 31)
+    whole = token_losses(model, tokens, 0, 16, 8)
+    empty = token_losses(model, tokens[:0], 0, 16, 8)
+    assert empty.shape == (0,)
+    both = held_out(np.concatenate([empty, whole]), np.zeros(40), 40)
+    assert both == held_out(whole, np.zeros(40), 40)
+    assert math.isfinite(both.nats)
 
 
 def test_the_order_of_documents_does_not_matter() -> None:

@@ -105,6 +105,7 @@ def test_the_clusters_are_the_documents(corpus_folder: Path) -> None:
 def test_a_window_that_cannot_be_is_refused(
     trained: Path, corpus_folder: Path, tmp_path: Path, settings: dict[str, int], part: str
 ) -> None:
+    """Case T25."""
     with pytest.raises(UserError, match=part):
         score(trained, corpus_folder, tmp_path / "e.json", **settings)
     assert not (tmp_path / "e.json").exists()

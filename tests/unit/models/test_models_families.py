@@ -157,6 +157,7 @@ def test_a_weight_that_is_missing_or_of_another_shape_is_named(family: str) -> N
 
 
 def test_more_tokens_than_positions_are_refused_with_both_numbers() -> None:
+    """Case T25."""
     model = build(shape_of("gpt2"), seed=0)
     inputs = torch.zeros((1, 17), dtype=torch.int64)
     with pytest.raises(ValueError, match=r"17 tokens.*16"):

@@ -28,6 +28,7 @@ def test_gpt2_small() -> None:
 
 
 def test_a_padded_vocabulary_is_counted_as_it_is_built() -> None:
+    """Case T24."""
     assert count(gpt2(128, 4, 4, vocab=50304)).n_total == 7_265_024
     assert count(gpt2(128, 4, 4, vocab=50304)).n == 793_344
 

@@ -43,6 +43,7 @@ def refusal(overrides: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("written", [0.001, "1e-3", "0.001", 1e-3])
 def test_equal_rates_are_one_run(written: Any) -> None:
+    """Case S06: numbers reach the plan as text from the command line."""
     assert ids({"training.lr": written}) == ids({"training.lr": 0.001})
     assert ids({"training.tokens": "10k"}) == ids({"training.tokens": 10000.0}) == ids()
 
@@ -107,6 +108,12 @@ def test_the_evaluation_has_an_id_of_its_own() -> None:
     assert plan({"corpus.test_tokens": 4000}).corpus_id != first.corpus_id
 
 
+def test_another_tokenizer_is_another_corpus() -> None:
+    """Case T22."""
+    changes = [{"tokenizer": "bytes"}, *({"tokenizer": "bpe", "vocab_size": v} for v in (300, 512))]
+    assert len({plan({"corpus": change}).corpus_id for change in changes}) == 3
+
+
 def test_a_new_size_leaves_the_other_runs_as_they_are() -> None:
     assert ids() < ids({"ladder.widths": [8, 16, 24]})
     assert ids({"ladder.widths": [16]}) < ids()
@@ -118,6 +125,7 @@ def test_two_studies_share_a_run_that_they_agree_on() -> None:
 
 
 def test_a_repeated_value_of_an_axis_is_removed_with_a_note() -> None:
+    """Case S06."""
     found = plan({"axes": {"training.lr": [1e-3, "1e-3", 0.001, 2e-3]}})
     assert sorted({run.spec["training"]["lr"] for run in found.runs}) == [0.001, 0.002]
     assert len(found.runs) == 4
@@ -253,6 +261,7 @@ def test_large_runs_get_the_threads() -> None:
 def test_a_design_that_cannot_be_run_is_one_sentence(
     overrides: dict[str, Any], parts: list[str]
 ) -> None:
+    """Case S15, where keys do not go together."""
     sentence = refusal(overrides)
     for part in parts:
         assert part in sentence

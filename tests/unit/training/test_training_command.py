@@ -163,6 +163,7 @@ def test_a_mistake_is_one_sentence_and_leaves_no_run(
 def test_a_second_writer_waits_and_then_gives_up(
     corpus_folder: Path, tmp_path: Path, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Case S13."""
     monkeypatch.setattr(run, "WAIT_SECONDS", 0.05)
     notes: list[str] = []
     folder = tmp_path / "run"
@@ -180,6 +181,7 @@ def test_a_second_writer_waits_and_then_gives_up(
 def test_an_orphan_saves_its_state_and_leaves(
     corpus_folder: Path, tmp_path: Path, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Cases S01 and S13."""
     line = words(spec(), corpus_folder, tmp_path / "run", "--log", str(tmp_path / "log"))
     monkeypatch.setattr(loop, "orphaned", lambda: True)
     assert main(line) == 75

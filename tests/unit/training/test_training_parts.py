@@ -33,6 +33,7 @@ def rates(steps: int, **settings: Any) -> list[float]:
 
 
 def test_an_epoch_has_every_block_once() -> None:
+    """Case T23."""
     batches = Batches(TOKENS, 16, 64, seed=1)
     seen = [batches.step(step) for step in range(25)]
     inputs = torch.cat([inputs for inputs, _ in seen])
