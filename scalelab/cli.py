@@ -42,6 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if words and words[0] == name:
             importlib.import_module(module).add_arguments(verb)
     args = parser.parse_args(words)
+    args.words = words
     module = VERBS[args.verb][0]
     try:
         return int(importlib.import_module(module).run(args))

@@ -139,7 +139,7 @@ class TrainingConfig:
     """AdamW's second decay rate."""
     clip: Rate = 1.0
     """Largest norm of the gradient."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Compute precision; master weights stay in fp32. auto takes bf16 where it is measured to be
     at least 1.5 times faster."""
 

@@ -20,6 +20,9 @@ class LanguageModel(nn.Module):
 
     head_dtype: torch.dtype
     """Compute precision of the output head in training."""
+    by_hand: torch.dtype | None = None
+    """Blocks compute with the gradients of `layers.sublayers`, products in this dtype; None: as
+    modules of torch."""
 
     def losses(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
         """Loss in nats by token, (B, T)."""
@@ -38,7 +41,9 @@ class Family:
     config: Callable[[Shape], dict[str, Any]]
     """The transformers configuration (config.json)."""
     state: Callable[[LanguageModel], dict[str, torch.Tensor]]
-    """Weights under the names of the transformers class."""
+    """Weights under the names of the transformers class, as views of the parameters."""
+    factors: Callable[[Shape], dict[str, torch.Tensor]] = lambda shape: {}
+    """What the weights of some names are multiplied by in the transformers class."""
 
 
 FAMILIES: dict[str, Family] = {}
@@ -83,6 +88,8 @@ def export(model: LanguageModel, shape: Shape) -> tuple[dict[str, Any], dict[str
         name: tensor.detach().to("cpu", torch.float32).contiguous().clone()
         for name, tensor in family.state(model).items()
     }
+    for name, factor in family.factors(shape).items():
+        weights[name] *= factor
     return family.config(shape), weights
 
 
@@ -91,11 +98,13 @@ def load_weights(model: LanguageModel, shape: Shape, weights: dict[str, torch.Te
 
     Raises `UserError` when a weight is missing or has another shape.
     """
+    family = get(shape.family)
+    factors = family.factors(shape)
     with torch.no_grad():
-        for name, view in get(shape.family).state(model).items():
+        for name, view in family.state(model).items():
             found = weights.get(name)
             if found is None or found.shape != view.shape:
                 what = "missing" if found is None else f"of shape {tuple(found.shape)}"
                 raise UserError(f"weight {name}: {what}, expected shape {tuple(view.shape)}")
             # The tensors of `state` are views of the parameters, transposed ones included.
-            view.copy_(found)
+            view.copy_(found / factors[name] if name in factors else found)

@@ -1,28 +1,29 @@
 """The training loop: fp32 master weights, one epoch, exact resume, a status instead of a crash."""
 
-import contextlib
 import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from scalelab.errors import UserError
 from scalelab.files import write_text
 from scalelab.models import build
+from scalelab.models.registry import LanguageModel
 from scalelab.plan.families import Counts, Shape, count
 from scalelab.seeds import stream
-from scalelab.training import machine, state
+from scalelab.training import machine, paths, state
 from scalelab.training.batches import Batches
-from scalelab.training.optimizer import FlatAdamW
+from scalelab.training.distributed import World
+from scalelab.training.optimizer import AdamW, FlatAdamW
 from scalelab.training.progress import Progress, orphaned
 from scalelab.training.schedule import learning_rate
+from scalelab.training.step import LossScale, OutOfMemory, Stepper, micro_sequences
 
-MICRO_TOKENS = 4096
-"""Tokens of one forward pass at most; a larger batch is summed up from several."""
 RECORDS = 150
 """Lines of metrics in a run, about."""
 ORPHAN_SECONDS = 1.0
@@ -47,8 +48,10 @@ class Outcome:
     """Optimiser steps done."""
     seconds: float
     """Time in the loop, over all resumes."""
-    precision: str
-    """fp32 or bf16."""
+    path: paths.ComputePath
+    """Precision, and how gradients were computed."""
+    micro: int
+    """Sequences of one forward pass at the end."""
     records: list[dict[str, Any]]
     """Lines of metrics."""
     checkpoint_bytes: int
@@ -68,31 +71,60 @@ class Trainer:
         identity: str,
         report: Callable[[str], None],
         label: str,
+        world: World | None = None,
     ) -> None:
         self.spec, self.folder, self.identity = spec, folder, identity
-        self.report, self.label = report, label
+        self.world = world or World(device=machine.device())
+        self.report = report if self.world.first else _silent
+        self.label = label
         self.recipe = spec["training"]
         self.steps = int(self.recipe["steps"])
         self.shape = Shape(**spec["model"])
         self.counts: Counts = count(self.shape)
-        self.device = machine.device()
-        self.precision = machine.choose_precision(self.recipe["precision"], self.device)
-        self.model = build(self.shape, stream(spec["seed"], "initial weights")).to(self.device)
-        self.model.head_dtype = machine.DTYPES[self.precision]
-        self.optimizer = FlatAdamW(
-            self.model, self.recipe["beta1"], self.recipe["beta2"], self.recipe["weight_decay"]
-        )
         self.batches = Batches(
             tokens, self.shape.context, self.recipe["batch_tokens"], spec["seed"]
         )
         self.batches.require(self.steps)
-        self.micro = max(1, min(self.batches.sequences, MICRO_TOKENS // self.shape.context))
+        if self.batches.sequences < self.world.size:
+            raise UserError(
+                f"compute.large_processes: {self.world.size} processes share batches of "
+                f"{self.batches.sequences} sequences, expected at least one for each"
+            )
+        self.model = build(self.shape, stream(spec["seed"], "initial weights"))
+        self.model.to(self.world.device)
+        self.optimizer = self._optimizer()
+        path = paths.choose(
+            self.shape, self.recipe["precision"], self.world.device, spec.get("threads", 1)
+        )
+        micro = micro_sequences(self.shape, self.batches.sequences, path, self.world.device)
+        self._compute(path, micro)
         self.done = 0
         self.seconds = 0.0
         self.records: list[dict[str, Any]] = []
         self.open_nats, self.open_tokens = 0.0, 0  # since the last record
         self.resumed_from: list[int] = []
         self.checkpoint_bytes = 0
+
+    def _optimizer(self) -> Any:
+        settings = AdamW(
+            beta1=self.recipe["beta1"],
+            beta2=self.recipe["beta2"],
+            weight_decay=self.recipe["weight_decay"],
+            matrix_rate=self.shape.mup_base / self.shape.width if self.shape.mup_base else 1.0,
+        )
+        if self.spec.get("sharding") and self.world.size > 1:
+            from scalelab.training.sharded import ShardedAdamW
+
+            return ShardedAdamW(self.model, settings, self.world)
+        return FlatAdamW(self.model, settings)
+
+    def _compute(self, path: paths.ComputePath, micro: int) -> None:
+        path.apply(self.model)
+        model: Any = torch.compile(self.model) if self.recipe.get("compile") else self.model
+        self.stepper = Stepper(
+            *(model, self.optimizer, path, self.world, micro, self.recipe["clip"]),
+            lambda text: self.report(f"{self.label}: {text}"),
+        )
 
     def run(self, checkpoint_seconds: float, stop: Callable[[], bool]) -> Outcome:
         """Train to the end, or to the first step that is no longer finite.
@@ -109,8 +141,8 @@ class Trainer:
         while self.done < self.steps:
             lr = learning_rate(self.done, self.steps, self.recipe["lr"], self.recipe["schedule"])
             try:
-                loss, norm = self._step(lr)
-            except _OutOfMemory as error:
+                loss, norm = self.stepper(*self.batches.step(self.done), lr)
+            except OutOfMemory as error:
                 return self._end("oom", f"step {self.done + 1}: {error}")
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = "loss" if not math.isfinite(loss) else "gradient"
@@ -131,46 +163,25 @@ class Trainer:
                 speed = self.records[-1]["tokens_per_second"]
                 left = (self.steps - self.done) * self.recipe["batch_tokens"] / max(speed, 1e-9)
                 progress.show(self.done, mean, speed, left)
-            leave = stop()
+            leave, save = stop(), now - saved > checkpoint_seconds
             if now - looked > ORPHAN_SECONDS:
                 looked, leave = now, leave or orphaned()
-            if self.done < self.steps and (leave or now - saved > checkpoint_seconds):
+            # What one process was asked, all do.
+            leave, save = (bool(v) for v in self.world.total([float(leave), float(save)]))
+            if self.done < self.steps and (leave or save):
                 self._save()
                 saved = time.monotonic()
                 if leave:
                     raise Interrupted(f"{self.label}: stopped at step {self.done:,}, state saved")
         return self._end("ok", None)
 
-    def _step(self, lr: float) -> tuple[float, float]:
-        """One optimiser step: summed loss in nats and norm of the mean gradient."""
-        inputs, targets = self.batches.step(self.done)
-        clip = self.recipe["clip"]
-        while True:
-            try:
-                total = self._accumulate(inputs, targets)
-                break
-            except RuntimeError as error:
-                if not _is_out_of_memory(error):
-                    raise
-                self.optimizer.gradients.zero_()
-                if self.micro == 1:
-                    raise _OutOfMemory(str(error).splitlines()[0]) from None
-                self.micro = max(1, self.micro // 2)
-                self.report(f"{self.label}: out of memory, {self.micro} sequences at once from now")
-        return total, self.optimizer.step(lr, scale=targets.numel(), clip=clip)
-
-    def _accumulate(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
-        total = 0.0
-        autocast: Any = contextlib.nullcontext()
-        if self.precision == "bf16":
-            autocast = torch.autocast(self.device.type, dtype=torch.bfloat16)
-        for start in range(0, len(inputs), self.micro):
-            part = slice(start, start + self.micro)
-            with autocast:
-                loss = self.model(inputs[part].to(self.device), targets[part].to(self.device))
-            loss.backward()
-            total += loss.item()
-        return total
+    def trained(self) -> LanguageModel:
+        """The model with its weights whole; to be called by all processes of the run."""
+        if isinstance(self.optimizer, FlatAdamW):
+            return self.model
+        model = build(self.shape, seed=0).to(self.world.device)
+        FlatAdamW(model, self.optimizer.settings).values.copy_(self.optimizer.state()["values"])
+        return model
 
     def _worse_than_at_start(self, mean: float) -> bool:
         warm = self.done > self.recipe["schedule"]["warmup_steps"]
@@ -207,23 +218,28 @@ class Trainer:
         self.done, self.seconds = found["step"], found["seconds"]
         self.records = json.loads(found["records"])
         self.open_nats, self.open_tokens = found["open_nats"], found["open_tokens"]
-        self.precision = found["precision"]
-        self.model.head_dtype = machine.DTYPES[self.precision]
+        self._compute(paths.ComputePath(**found["path"]), found["micro"])
+        self.stepper.scale = LossScale(**found["scale"])
         self.resumed_from = [*found["resumed_from"], self.done]
         self.report(f"{self.label}: taken up again at step {self.done:,} of {self.steps:,}")
 
     def _save(self) -> None:
+        optimizer = self.optimizer.state()  # gathered from all processes where it is sharded
+        if not self.world.first:
+            return
         self.checkpoint_bytes = state.save(
             self.folder,
             self.done,
             {
                 "identity": self.identity,
-                "optimizer": self.optimizer.state(),
+                "optimizer": optimizer,
                 "seconds": self.seconds,
                 "records": json.dumps(self.records),
                 "open_nats": self.open_nats,
                 "open_tokens": self.open_tokens,
-                "precision": self.precision,
+                "path": asdict(self.stepper.path),
+                "micro": self.stepper.micro,
+                "scale": asdict(self.stepper.scale),
                 "resumed_from": self.resumed_from,
             },
         )
@@ -234,7 +250,8 @@ class Trainer:
             reason,
             self.done,
             self.seconds,
-            self.precision,
+            self.stepper.path,
+            self.stepper.micro,
             self.records,
             self.checkpoint_bytes,
             self.resumed_from,
@@ -246,9 +263,5 @@ def write_metrics(path: Path, records: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
 
 
-class _OutOfMemory(Exception):
-    """No memory even for one sequence at a time."""
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+def _silent(_: str) -> None:
+    """What processes other than the first report."""

@@ -1,10 +1,12 @@
-"""The machine at hand: threads, allocator, device, and which precision is the quicker one."""
+"""The machine at hand: threads, allocator, device, memory, and how fast a product is."""
 
 import contextlib
 import ctypes
 import os
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -27,46 +29,80 @@ def set_up(threads: int) -> None:
 
 
 def device() -> torch.device:
-    """CUDA where there is one, the processor otherwise (SCALELAB_DEVICE overrides)."""
+    """CUDA or MPS where there is one, the processor otherwise (SCALELAB_DEVICE overrides).
+
+    With several processes on a host each takes the CUDA device of its local rank.
+    """
     chosen = os.environ.get("SCALELAB_DEVICE")
     if chosen:
         return torch.device(chosen)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def choose_precision(wanted: str, where: torch.device) -> str:
-    """fp32 or bf16. `auto` measures a product of matrices in both."""
-    if wanted != "auto":
-        return wanted
-    if where.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    plain = _seconds(torch.float32)
-    # A processor without bf16 units is a hundred times slower in it: one product tells.
-    if _seconds(torch.bfloat16, repeats=1) > 10 * plain:
-        return "fp32"
-    return "bf16" if plain > 1.5 * _seconds(torch.bfloat16) else "fp32"
+def peak_flops_per_second(where: torch.device, dtype: torch.dtype, tf32: bool = False) -> float:
+    """FLOPs a second of a large product of matrices: what MFU is measured against.
 
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def _seconds(dtype: torch.dtype, repeats: int = 4) -> float:
-    """Least time of a (1024, 128) x (128, 512) product."""
-    left = torch.ones(1024, 128, dtype=dtype)
-    right = torch.ones(128, 512, dtype=dtype)
-    best = float("inf")
-    with torch.no_grad():
-        for _ in range(repeats):
+    A product of (n, n) by (n, n) costs 2 n^3; n is as large as keeps this within a second or so.
+    """
+    size = 1024 if where.type == "cpu" else 8192
+    left = torch.ones(size, size, dtype=dtype, device=where)
+    out, best = torch.empty_like(left), float("inf")
+    with torch.no_grad(), matmul_precision(tf32):
+        for _ in range(4):
+            _wait(where)
             start = time.perf_counter()
-            left @ right
+            torch.mm(left, left, out=out)
+            _wait(where)
             best = min(best, time.perf_counter() - start)
-    return best
+    return float(2 * size**3 / best)
+
+
+@contextlib.contextmanager
+def matmul_precision(tf32: bool) -> Iterator[None]:
+    """fp32 products in tf32 where asked for, exact ones otherwise."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _wait(where: torch.device) -> None:
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+    elif where.type == "mps":
+        torch.mps.synchronize()
+
+
+def free_memory_bytes(where: torch.device) -> int:
+    """Memory that is free for activations: of the device, or of the machine or control group."""
+    if where.type == "cuda":
+        return int(torch.cuda.mem_get_info(where)[0])
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, KeyError):
+        free = min(free, _fields("/proc/meminfo")["MemAvailable:"] * 1024)
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        used -= _fields(group / "memory.stat")["inactive_file"]  # given back on demand
+        free = min(free, max(limit - used, 0))
+    return free
+
+
+def _fields(path: str | Path) -> dict[str, int]:
+    """The numbers of a file with a name and a number a line."""
+    rows = (line.split() for line in Path(path).read_text(encoding="ascii").splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1}
 
 
 def peak_memory_bytes(where: torch.device) -> int:
     """Largest resident memory of this process so far (device memory on CUDA)."""
     if where.type == "cuda":
-        return int(torch.cuda.max_memory_allocated())
+        return int(torch.cuda.max_memory_allocated(where))
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -4,7 +4,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from filelock import FileLock, Timeout
 from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
 from scalelab.files import atomic_folder, digest, read_json, write_json
-from scalelab.models import export
+from scalelab.models import LanguageModel, export
+from scalelab.plan.families import Shape
 from scalelab.plan.labels import label_of
 from scalelab.provenance import manifest, stage_digest
-from scalelab.training import machine, state
+from scalelab.training import machine, paths, state
+from scalelab.training.distributed import join
 from scalelab.training.loop import Interrupted, Outcome, Trainer, write_metrics
 
 WAIT_SECONDS = 90
@@ -54,21 +56,29 @@ def train(
     data_hash = corpus.manifest["data_hash"]
     code = stage_digest("train", family=spec["model"]["family"])
     identity = digest([spec, data_hash, code, threads])
-    with _owner(folder, label, report):
-        _sweep(folder)
-        complete = _complete(folder, identity)
-        if complete:
+    machine.set_up(threads)
+    world = join(machine.device())
+    with _owner(folder, label, report) if world.first else nullcontext():
+        if world.first:
+            _sweep(folder)
+        complete = _complete(folder, identity) if world.first else None
+        if world.total([float(bool(complete))])[0]:
             report(f"{label}: already complete")
-            return complete
-        machine.set_up(threads)
+            world.leave()
+            return complete or {}
         states = folder / "state"
-        trainer = Trainer(spec, corpus.tokens["train"], states, identity, report, label)
+        trainer = Trainer(spec, corpus.tokens["train"], states, identity, report, label, world)
         with _signals() as stopped:
             outcome = trainer.run(checkpoint_seconds, stopped)
+        model = trainer.trained()
+        world.wait()
+        world.leave()
+        if not world.first:
+            return {}
         result = _result(spec, trainer, outcome, threads, identity, data_hash)
         write_metrics(folder / "metrics.jsonl", outcome.records)
         result["checkpoint_bytes"] = _write_checkpoint(
-            folder / "checkpoint", trainer, corpus_folder, corpus, result
+            folder / "checkpoint", model, trainer.shape, corpus_folder, corpus, result
         )
         write_json(folder / "run.json", result)
         state.remove(states)
@@ -89,7 +99,10 @@ def _result(
     identity: str,
     data_hash: str,
 ) -> dict[str, Any]:
-    counts = trainer.counts
+    counts, path, where = trainer.counts, outcome.path, trainer.world.device
+    dtype = paths.DTYPES[path.precision]
+    peak = machine.peak_flops_per_second(where, dtype, path.precision == "tf32")
+    peak *= trainer.world.size
     tokens = outcome.steps * spec["training"]["batch_tokens"]
     tail = outcome.records[-max(1, len(outcome.records) // 20) :]
     last = sum(record["loss_nats"] for record in tail) / len(tail) if tail else None
@@ -111,11 +124,20 @@ def _result(
         "train_loss_nats": last,
         "seconds": round(outcome.seconds, 3),
         "tokens_per_second": round(tokens / outcome.seconds, 1) if outcome.seconds else 0.0,
-        "peak_memory_bytes": machine.peak_memory_bytes(trainer.device),
+        "peak_flops_per_second": float(f"{peak:.4g}"),
+        "mfu": (
+            round(tokens * counts.training_flops / outcome.seconds / peak, 4)
+            if outcome.seconds
+            else None
+        ),
+        "peak_memory_bytes": machine.peak_memory_bytes(where),
         "state_bytes": outcome.checkpoint_bytes,
         "threads": threads,
-        "precision": outcome.precision,
-        "device": str(trainer.device),
+        "processes": trainer.world.size,
+        "precision": path.precision,
+        "gradients_by_hand": path.by_hand,
+        "micro_sequences": outcome.micro,
+        "device": where.type,
         "resumed_from": outcome.resumed_from,
         "identity": identity,
         "provenance": manifest(spec, data_hash),
@@ -134,12 +156,17 @@ def _complete(folder: Path, identity: str) -> dict[str, Any] | None:
 
 
 def _write_checkpoint(
-    path: Path, trainer: Trainer, corpus_folder: Path, corpus: Corpus, result: dict[str, Any]
+    path: Path,
+    model: LanguageModel,
+    shape: Shape,
+    corpus_folder: Path,
+    corpus: Corpus,
+    result: dict[str, Any],
 ) -> int:
     """The model in transformers' layout, written without importing transformers (2 s a job)."""
     from safetensors.torch import save_file
 
-    config, weights = export(trainer.model, trainer.shape)
+    config, weights = export(model, shape)
     separator = corpus.manifest["tokenizer"]["separator"]
     with atomic_folder(path) as temporary:
         save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
@@ -150,7 +177,7 @@ def _write_checkpoint(
             temporary / "tokenizer_config.json",
             {
                 "tokenizer_class": "PreTrainedTokenizerFast",
-                "model_max_length": trainer.shape.context,
+                "model_max_length": shape.context,
                 "bos_token": separator,
                 "eos_token": separator,
                 "clean_up_tokenization_spaces": False,

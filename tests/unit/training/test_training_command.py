@@ -19,9 +19,10 @@ from scalelab.cli import main
 from scalelab.errors import UserError
 from scalelab.files import digest, read_json, write_json
 from scalelab.plan.families import Shape, count
-from scalelab.training import loop, run
+from scalelab.training import run
 from scalelab.training.progress import MANAGER
 from scalelab.training.run import read_metrics, train
+from scalelab.training.step import Stepper
 
 Spec = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).resolve().parents[3]
@@ -114,7 +115,7 @@ def test_a_run_without_memory_is_a_result(
     def accumulate(*_: Any) -> float:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(loop.Trainer, "_accumulate", accumulate)
+    monkeypatch.setattr(Stepper, "_accumulate", accumulate)
     assert main(words(spec(), corpus_folder, tmp_path / "run")) == 0
     result = strict((tmp_path / "run" / "run.json").read_text())
     assert (result["status"], result["D"], result["train_loss_nats"]) == ("oom", 0, None)
@@ -125,7 +126,7 @@ def test_a_run_without_memory_is_a_result(
 def test_a_first_step_that_is_not_finite_is_a_result(
     corpus_folder: Path, tmp_path: Path, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop.Trainer, "_accumulate", lambda *_: math.nan)
+    monkeypatch.setattr(Stepper, "_accumulate", lambda *_: math.nan)
     result = train(spec(), corpus_folder, tmp_path / "run", 1, silent)
     assert (result["status"], result["steps"]) == ("diverged", 0)
     assert result["reason"] == "step 1: the loss is not finite"

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scalelab.training import loop, state
+from scalelab.training import state, step
 from scalelab.training.loop import Interrupted, Outcome, Trainer
 
 Spec = Callable[..., dict[str, Any]]
@@ -78,8 +78,8 @@ def test_micro_batches_change_neither_loss_nor_weights(
 ) -> None:
     settings = spec(steps=2, batch_tokens=256, lr=0.003)
     whole, parts = trainer(settings), trainer(settings, folder=tmp_path / "other")
-    assert whole.micro == 16
-    parts.micro = micro
+    assert whole.stepper.micro == 16
+    parts.stepper.micro = micro
     first, second = whole.run(1e9, never), parts.run(1e9, never)
     for one, other in zip(first.records, second.records, strict=True):
         assert one["loss_nats"] == pytest.approx(other["loss_nats"], abs=1e-6)
@@ -94,10 +94,10 @@ def test_micro_batches_change_neither_loss_nor_weights(
 def test_a_batch_is_cut_so_that_a_forward_pass_stays_small(
     spec: Spec, trainer: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "MICRO_TOKENS", 40)
-    assert trainer(spec()).micro == 2
-    monkeypatch.setattr(loop, "MICRO_TOKENS", 1)
-    assert trainer(spec()).micro == 1
+    monkeypatch.setitem(step.MICRO_TOKENS, "cpu", 40)
+    assert trainer(spec()).stepper.micro == 2
+    monkeypatch.setitem(step.MICRO_TOKENS, "cpu", 1)
+    assert trainer(spec()).stepper.micro == 1
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -211,7 +211,7 @@ def test_the_first_number_that_is_not_finite_ends_the_run(
     spec: Spec, trainer: Make, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     one = trainer(spec())
-    real = one._accumulate
+    real = one.stepper._accumulate
 
     def spoiled(inputs: torch.Tensor, targets: torch.Tensor) -> float:
         total = real(inputs, targets)
@@ -219,7 +219,7 @@ def test_the_first_number_that_is_not_finite_ends_the_run(
             one.optimizer.gradients[3] = math.inf
         return math.nan if one.done == 12 and what == "loss" else total
 
-    monkeypatch.setattr(one, "_accumulate", spoiled)
+    monkeypatch.setattr(one.stepper, "_accumulate", spoiled)
     outcome = one.run(1e9, never)
     assert outcome.status == "diverged"
     assert outcome.reason == f"step 13: the {what} is not finite"
@@ -245,11 +245,11 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     spec: Spec, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plenty = trainer(spec(steps=10), folder=tmp_path / "plenty")
-    plenty.micro = 1
+    plenty.stepper.micro = 1
     expected = plenty.run(1e9, never)
     notes: list[str] = []
     one = trainer(spec(steps=10), notes=notes)
-    assert one.micro == 4
+    assert one.stepper.micro == 4
     monkeypatch.setattr(one.model, "forward", scarce(one, room=1))
     outcome = one.run(1e9, never)
     assert outcome.status == "ok"

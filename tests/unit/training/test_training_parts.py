@@ -14,8 +14,7 @@ from scalelab.errors import UserError
 from scalelab.models import build
 from scalelab.plan.families import Shape
 from scalelab.training.batches import Batches
-from scalelab.training.machine import choose_precision
-from scalelab.training.optimizer import FlatAdamW
+from scalelab.training.optimizer import AdamW, FlatAdamW
 from scalelab.training.progress import MANAGER, Progress, manager_identity, orphaned
 from scalelab.training.schedule import learning_rate
 
@@ -103,7 +102,7 @@ def test_constant_stays_at_the_peak() -> None:
 def test_the_flat_optimiser_equals_that_of_torch(decay: float, clip: float) -> None:
     shape = Shape("gpt2", depth=2, width=8, heads=2, context=16, vocab=31)
     mine, plain = build(shape, seed=3), build(shape, seed=3)
-    flat = FlatAdamW(mine, 0.9, 0.95, decay)
+    flat = FlatAdamW(mine, AdamW(0.9, 0.95, decay))
     embeddings = {id(m.weight) for m in plain.modules() if isinstance(m, nn.Embedding)}
     matrices = [p for p in plain.parameters() if p.ndim >= 2 and id(p) not in embeddings]
     others = [p for p in plain.parameters() if p.ndim < 2 or id(p) in embeddings]
@@ -134,7 +133,7 @@ def test_the_flat_optimiser_equals_that_of_torch(decay: float, clip: float) -> N
 
 def test_a_norm_that_is_not_finite_changes_nothing() -> None:
     model = nn.Linear(3, 2)
-    flat = FlatAdamW(model, 0.9, 0.95, 0.1)
+    flat = FlatAdamW(model, AdamW(0.9, 0.95, 0.1))
     before = flat.values.clone()
     assert model.weight.grad is not None
     model.weight.grad[0, 0] = float("nan")
@@ -146,7 +145,7 @@ def test_a_norm_that_is_not_finite_changes_nothing() -> None:
 
 def test_parameters_stay_views_when_a_state_is_restored() -> None:
     model, other = nn.Linear(3, 2), nn.Linear(3, 2)
-    first, second = FlatAdamW(model, 0.9, 0.95, 0.1), FlatAdamW(other, 0.9, 0.95, 0.1)
+    first, second = (FlatAdamW(each, AdamW(0.9, 0.95, 0.1)) for each in (model, other))
     first.restore(second.state())
     assert torch.equal(model.weight, other.weight)
     first.values.zero_()
@@ -179,9 +178,3 @@ def test_an_orphan_knows_that_its_manager_is_gone(monkeypatch: pytest.MonkeyPatc
     for unknown in (f"other-host:{child}", f"{socket.gethostname()}:x", "words"):
         monkeypatch.setenv(MANAGER, unknown)
         assert not orphaned(), "of another machine nothing is known"
-
-
-def test_a_precision_that_is_asked_for_is_taken() -> None:
-    cpu = torch.device("cpu")
-    assert [choose_precision(wanted, cpu) for wanted in ("fp32", "bf16")] == ["fp32", "bf16"]
-    assert choose_precision("auto", cpu) in ("fp32", "bf16")

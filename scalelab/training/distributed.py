@@ -1,0 +1,67 @@
+"""Data-parallel processes of one run, as `torchrun` starts them: each has a share of every batch.
+
+Sums are over tokens, so shares need not be equal; a step ends with one sum of the flat gradient.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import distributed as dist
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run; one alone needs no communication."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and reports."""
+        return self.rank == 0
+
+    def share(self, rows: int) -> slice:
+        """This process's part of the rows of a batch; parts differ by one row at most."""
+        return slice(self.rank * rows // self.size, (self.rank + 1) * rows // self.size)
+
+    def add(self, flat: torch.Tensor) -> None:
+        """Replace a tensor by its sum over the processes."""
+        if self.size > 1:
+            dist.all_reduce(flat)
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Sums of numbers over the processes, in double precision where the device has it."""
+        if self.size == 1:
+            return list(values)
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        tensor = torch.tensor(values, dtype=dtype, device=self.device)
+        dist.all_reduce(tensor)
+        return [float(value) for value in tensor.tolist()]
+
+    def wait(self) -> None:
+        """Go on when all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def leave(self) -> None:
+        """End the communication."""
+        if self.size > 1:
+            dist.destroy_process_group()
+
+
+ALONE = World()
+
+
+def join(where: torch.device) -> World:
+    """The world that the environment names (WORLD_SIZE, RANK), or one process alone."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World(device=where)
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
+    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    return World(dist.get_rank(), size, where)

@@ -1,0 +1,148 @@
+"""One optimiser step: micro-batches that fit, summed by token, over all processes of the run."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from scalelab.plan.families import Shape
+from scalelab.training import machine
+from scalelab.training.distributed import World
+from scalelab.training.paths import ComputePath, autocast
+
+MICRO_TOKENS = {"cpu": 4096, "mps": 16_384, "cuda": 131_072}
+"""Tokens of one forward pass at most, by device: more gains no speed. A larger batch is summed up
+from several."""
+USABLE = 0.8
+"""Share of the free memory that activations may take."""
+FIRST_SCALE, LEAST_SCALE, PATIENCE = 2.0**16, 1.0, 2000
+
+
+class OutOfMemory(Exception):
+    """No memory even for one sequence at a time."""
+
+
+@dataclass
+class LossScale:
+    """Dynamic loss scaling for fp16 (Micikevicius et al. 2018, section 3.2).
+
+    A step whose gradients overflow is skipped and the scale halved; after PATIENCE good steps it
+    is doubled. 1 and never changed for other precisions.
+    """
+
+    value: float = 1.0
+    good_steps: int = 0
+    moves: bool = False
+
+    def after(self, finite: bool) -> bool:
+        """Take note of a step; whether a step that is not finite is only to be skipped."""
+        if not self.moves:
+            return finite
+        if finite:
+            self.good_steps += 1
+            if self.good_steps >= PATIENCE:
+                self.value, self.good_steps = self.value * 2, 0
+            return True
+        self.value, self.good_steps = self.value / 2, 0
+        return self.value >= LEAST_SCALE
+
+
+def loss_scale(precision: str) -> LossScale:
+    """The scale that a precision starts with."""
+    return LossScale(FIRST_SCALE, moves=True) if precision == "fp16" else LossScale()
+
+
+def activation_bytes(shape: Shape, width: int) -> int:
+    """Bytes of activations of one sequence in a training step, for numbers of `width` bytes.
+
+    Per layer and token 17 D numbers and, where weights of attention are kept, 2.5 H T (Korthikanti
+    et al. 2022, section 4.1: s b h (34 + 5 a s / h) bytes in 16 bits); the logits come on top.
+    """
+    layer = 17 * shape.width + 2.5 * shape.heads * shape.context
+    return int(width * shape.context * (shape.depth * layer + 2 * shape.width))
+
+
+def micro_sequences(shape: Shape, sequences: int, path: ComputePath, where: torch.device) -> int:
+    """Sequences of one forward pass: as many as are quick and fit the free memory."""
+    width = 4 if path.precision in ("fp32", "tf32") else 2
+    fitting = int(USABLE * machine.free_memory_bytes(where) / activation_bytes(shape, width))
+    quick = MICRO_TOKENS[where.type] // shape.context
+    return max(1, min(sequences, quick, fitting))
+
+
+class Stepper:
+    """Forward, backward and update. `micro` is halved when memory runs out, and stays so."""
+
+    def __init__(
+        self,
+        model: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        optimizer: Any,
+        path: ComputePath,
+        world: World,
+        micro: int,
+        clip: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self.model, self.optimizer, self.path, self.world = model, optimizer, path, world
+        self.micro, self.clip, self.say = micro, clip, say
+        self.scale = loss_scale(path.precision)
+
+    def __call__(
+        self, inputs: torch.Tensor, targets: torch.Tensor, lr: float
+    ) -> tuple[float, float]:
+        """Summed loss in nats over (sequences, T) and norm of the mean gradient.
+
+        A norm that is not finite has changed nothing; where the scale of fp16 was at fault the
+        step is skipped and its norm is 0.
+
+        Raises:
+            OutOfMemory: on any of the processes, even with one sequence at a time.
+        """
+        own = self.world.share(len(inputs))
+        short = ""
+        try:
+            loss = self._sum(inputs[own], targets[own])
+        except OutOfMemory as error:
+            loss, short = 0.0, str(error)
+        loss, lacking = self.world.total([loss, float(bool(short))])
+        if lacking:
+            raise OutOfMemory(short or "another process of the run has too little memory")
+        tokens = targets.numel()
+        norm = self.optimizer.step(lr, tokens * self.scale.value, self.clip, self.world)
+        finite = math.isfinite(norm)
+        if self.scale.after(finite) and not finite and math.isfinite(loss):
+            norm = 0.0
+        return loss, norm
+
+    def _sum(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+        while True:
+            try:
+                return self._accumulate(inputs, targets)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                message = str(error).splitlines()[0]
+            self.optimizer.forget()
+            if self.micro == 1:
+                raise OutOfMemory(message)
+            if self.world.device.type == "cuda":
+                torch.cuda.empty_cache()  # what the failed pass left
+            self.micro = max(1, self.micro // 2)
+            self.say(f"out of memory, {self.micro} sequences at once from now")
+
+    def _accumulate(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+        total, where = 0.0, self.world.device
+        for start in range(0, len(inputs), self.micro):
+            part = slice(start, start + self.micro)
+            with autocast(where, self.path):
+                loss = self.model(inputs[part].to(where), targets[part].to(where))
+            (loss * self.scale.value if self.scale.moves else loss).backward()
+            total += loss.item()
+        return total
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of torch says that memory has run out."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
