@@ -14,6 +14,7 @@ VERBS = {
     "plan": ("scalelab.plan.command", "show or write the runs of a study"),
     "corpus": ("scalelab.corpus.command", "prepare text: clean, split, tokenize"),
     "train": ("scalelab.training.command", "train one run"),
+    "trunk": ("scalelab.training.trunk", "train the steps that several runs share"),
     "evaluate": ("scalelab.evaluation.command", "score one run on held-out text"),
     "collect": ("scalelab.evaluation.collect", "gather a study's runs into runs.csv"),
     "track": ("scalelab.tracking.command", "mirror a study's runs to W&B"),

@@ -115,6 +115,13 @@ def check(study: Study, source: str) -> None:
             f"{source}: training: expected exactly one of tokens and tokens_per_param, "
             f"found {found}"
         )
+    schedule = training.schedule
+    if schedule.share_trunk and (schedule.kind != "wsd" or schedule.warmup_tokens is None):
+        raise UserError(
+            f"{source}: training.schedule: share_trunk needs kind wsd and warmup_tokens (a warm-up "
+            "that is a share of the run differs with D), found kind "
+            f"{schedule.kind} and warmup_tokens {schedule.warmup_tokens}"
+        )
     if training.schedule.warmup + training.schedule.cooldown > 1:
         raise UserError(
             f"{source}: training.schedule: warmup {training.schedule.warmup:g} and cooldown "

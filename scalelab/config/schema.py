@@ -84,6 +84,9 @@ class ModelConfig:
     """Model width, for studies without a ladder or with `model.width` as an axis."""
     context: Positive = 128
     """Tokens in a training sequence."""
+    mup_base_width: Positive | None = None
+    """Width at which muP (Yang et al. 2022) equals the standard parametrisation; `training.lr` is
+    then the rate at that width, for all widths. None: no muP."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -112,6 +115,12 @@ class ScheduleConfig:
     """warmup-stable-decay (linear cooldown), cosine, or constant after warm-up."""
     warmup: Share = 0.02
     """Share of steps of linear warm-up."""
+    warmup_tokens: Positive | PowerRule | None = None
+    """Tokens of linear warm-up in place of a share: a number, or a power rule such as {value: 1e6,
+    at: 1e6, exponent: 1} for N tokens (Porian et al. 2024)."""
+    share_trunk: bool = False
+    """Train the steps before the cooldown once for all runs that differ in D alone (wsd with
+    warmup_tokens; Haegele et al. 2024). The losses are those of runs trained alone, to the bit."""
     cooldown: Share = 0.3
     """Share of steps of the final decay (wsd only)."""
     final: Share = 0.0
@@ -135,13 +144,16 @@ class TrainingConfig:
     """Decoupled weight decay of the matrices (not of biases, norms and embeddings)."""
     beta1: Decay = 0.9
     """AdamW's first decay rate."""
-    beta2: Decay = 0.99
-    """AdamW's second decay rate."""
+    beta2: Decay | Literal["auto"] = 0.99
+    """AdamW's second decay rate; auto averages over 4% of the run's steps: 1 - 25 / steps, within
+    0.9 and 0.999."""
     clip: Rate = 1.0
     """Largest norm of the gradient."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
-    """Compute precision; master weights stay in fp32. auto takes bf16 where it is measured to be
-    at least 1.5 times faster."""
+    """Precision of products; master weights stay in fp32. auto takes bf16 where it is measured to
+    be clearly faster. tf32 needs CUDA; fp16 scales the loss."""
+    compile: bool = False
+    """Use torch.compile: minutes to start, worth it on CUDA for long runs."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -203,6 +215,11 @@ class ComputeConfig:
     one thread each; null gives one thread to every run."""
     large_threads: Positive = 2
     """Threads of a large run. Part of a run's identity, since sums are ordered by thread."""
+    large_processes: Positive = 1
+    """Data-parallel processes of a large run, on one host, each with `large_threads` threads or a
+    device of its own."""
+    sharding: bool = False
+    """Split weights, gradients and optimiser state over the processes (FSDP)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

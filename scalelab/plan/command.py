@@ -52,6 +52,10 @@ def as_json(plan: Plan) -> dict[str, Any]:
             }
             for run in plan.runs
         ],
+        "trunks": [
+            {"id": one.id, "branches": one.branches, "saved_steps": one.saved_steps}
+            for one in plan.trunks
+        ],
         "notes": list(plan.notes),
         "provenance": manifest(asdict(plan.study)),
     }

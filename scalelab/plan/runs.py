@@ -11,6 +11,7 @@ from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.plan.data import fingerprint
 from scalelab.plan.families import Counts, Shape, count
+from scalelab.plan.trunks import Trunk, saved_share, trunks
 
 FORMAT = 1
 """Raised when the meaning of a run's specification changes, so that old results are not taken."""
@@ -55,8 +56,10 @@ class Plan:
     """How runs are evaluated."""
     runs: tuple[Run, ...]
     """The runs, the costliest first."""
+    trunks: tuple[Trunk, ...]
+    """Steps that runs share."""
     notes: tuple[str, ...]
-    """What a person should know: duplicates removed, budgets rounded."""
+    """What a person should know: duplicates removed, budgets rounded, FLOPs saved."""
 
 
 def build(study: Study) -> Plan:
@@ -91,6 +94,14 @@ def build(study: Study) -> Plan:
             f"evaluation.context: found {evaluation['context']} tokens, expected at most the "
             f"{shortest} of the shortest model context"
         )
+    shared = trunks({run.id: run.spec for run in runs})
+    if shared:
+        step = {run.id: run.spec["training"]["batch_tokens"] for run in runs}
+        flops = {run.id: (run.flops, step[run.id] * run.counts.training_flops) for run in runs}
+        notes.append(
+            f"{sum(len(one.branches) for one in shared)} runs branch from {len(shared)} trunks: "
+            f"{saved_share(shared, flops):.0%} of the training FLOPs saved"
+        )
     return Plan(
         study=study,
         corpus_id=corpus_id,
@@ -98,6 +109,7 @@ def build(study: Study) -> Plan:
         evaluation_id=digest(evaluation),
         evaluation=evaluation,
         runs=tuple(runs),
+        trunks=shared,
         notes=tuple(notes),
     )
 
@@ -190,6 +202,7 @@ def _shape(study: Study, model: Any, width: int) -> Shape:
         heads=model.heads,
         context=model.context,
         vocab=vocabulary(study),
+        mup_base=model.mup_base_width or 0,
     )
 
 
@@ -213,13 +226,13 @@ def _run(
         )
     batch_tokens = sequences * model.context
     steps = round(tokens / batch_tokens)
-    warmup = math.ceil(training.schedule.warmup * steps)
     where = f"width {width} (N = {counts.n:,})"
     if steps < 10:
         raise UserError(
             f"training: {where} would have {steps} steps of {batch_tokens} tokens, "
             "expected at least 10; lower batch_tokens or raise the tokens"
         )
+    warmup = _warmup(training.schedule, steps, batch_tokens, counts.n, tokens, where)
     large = study.compute.large_from is not None and counts.n >= study.compute.large_from
     spec = {
         "format": FORMAT,
@@ -238,18 +251,48 @@ def _run(
                     else 0
                 ),
                 "final": training.schedule.final,
+                "share_trunk": training.schedule.share_trunk,
             },
             "weight_decay": training.weight_decay,
             "beta1": training.beta1,
-            "beta2": training.beta2,
+            "beta2": _beta2(training.beta2, steps),
             "clip": training.clip,
             "precision": training.precision,
+            "compile": training.compile,
         },
         "threads": study.compute.large_threads if large else 1,
+        "processes": study.compute.large_processes if large else 1,
+        "sharding": study.compute.sharding and large and study.compute.large_processes > 1,
         "seed": seed,
     }
     axes = "".join(f"-{key.split('.')[-1]}{_short(value)}" for key, value in point.items())
     return Run(digest(spec), f"d{width}{axes}-s{seed - study.seed + 1}", spec, counts)
+
+
+def _warmup(schedule: Any, steps: int, batch_tokens: int, n: int, tokens: float, where: str) -> int:
+    """Steps of warm-up. Raises `UserError` where the peak rate would never be reached."""
+    if schedule.warmup_tokens is None:
+        return math.ceil(schedule.warmup * steps)
+    warmup = math.ceil(_value(schedule.warmup_tokens, n, tokens) / batch_tokens)
+    cooldown = round(schedule.cooldown * steps) if schedule.kind == "wsd" else 0
+    if warmup + cooldown > steps:
+        raise UserError(
+            f"training.schedule.warmup_tokens: {where} would warm up for {warmup} of its {steps} "
+            f"steps and cool down for {cooldown}, expected no more than the run has; lower "
+            "warmup_tokens or raise the tokens"
+        )
+    return warmup
+
+
+def _beta2(setting: float | str, steps: int) -> float:
+    """A number, or for auto an average over 4% of the steps.
+
+    At a fixed D a smaller batch has more steps and so a larger beta2, which it needs (Porian et al.
+    2024, section 3.5); a short run is not left with an average that it never fills.
+    """
+    if not isinstance(setting, str):
+        return setting
+    return float(f"{min(max(1 - 25 / steps, 0.9), 0.999):.4g}")
 
 
 def _value(setting: Any, n: int, tokens: float) -> float:

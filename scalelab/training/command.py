@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from scalelab.errors import UserError
@@ -17,15 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spec", required=True, metavar="JSON", help="specification, or @FILE")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the run's folder")
+    parser.add_argument("--start", type=Path, metavar="STATE", help="of a trunk (scalelab trunk)")
+    parser.add_argument("--label", default="", help="name in progress lines")
+    add_machine_arguments(parser)
+    add_log_argument(parser)
+
+
+def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Threads, processes and resume states, as `train` and `trunk` have them."""
     parser.add_argument("--threads", type=int, default=1, help="of all processes together")
     parser.add_argument(
         "--processes", type=int, default=1, help="data-parallel processes on this host"
     )
-    parser.add_argument("--label", default="", help="name in progress lines")
     parser.add_argument(
         "--checkpoint-seconds", type=float, default=30, help="between two resume states"
     )
-    add_log_argument(parser)
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -33,7 +40,29 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; 75 when stopped with its state saved.
+    """Train; 75 when stopped with its state saved."""
+
+    def work(threads: int, report: Callable[[str], None]) -> None:
+        from scalelab.training.run import train
+
+        train(
+            json_argument(args.spec),
+            args.corpus,
+            args.out,
+            threads,
+            report,
+            args.label,
+            args.checkpoint_seconds,
+            args.start,
+        )
+
+    return in_processes(args, work)
+
+
+def in_processes(
+    args: argparse.Namespace, work: Callable[[int, Callable[[str], None]], None]
+) -> int:
+    """Do `work(threads, report)`, in as many processes as asked for; the exit code.
 
     Several processes: this one starts and watches them. `torchrun` may be used instead, since a
     process that finds WORLD_SIZE in its environment joins that world.
@@ -44,19 +73,11 @@ def run(args: argparse.Namespace) -> int:
         from scalelab.training.launch import launch
 
         return launch(args.words, args.processes)
-    from scalelab.training.run import Interrupted, train
+    from scalelab.training.loop import Interrupted
 
     report = reporter(args.log)
     try:
-        train(
-            json_argument(args.spec),
-            args.corpus,
-            args.out,
-            max(1, args.threads // args.processes),
-            report,
-            args.label,
-            args.checkpoint_seconds,
-        )
+        work(max(1, args.threads // args.processes), report)
     except Interrupted as stopped:
         report(str(stopped))
         return STOPPED

@@ -58,6 +58,8 @@ class Outcome:
     """Size of the last resume state; 0 when none was needed."""
     resumed_from: list[int] = field(default_factory=list)
     """Steps at which the run was taken up again."""
+    branched_at: int | None = None
+    """Steps that were taken over from a trunk."""
 
 
 class Trainer:
@@ -72,10 +74,12 @@ class Trainer:
         report: Callable[[str], None],
         label: str,
         world: World | None = None,
+        trunk_identity: str = "",
     ) -> None:
         self.spec, self.folder, self.identity = spec, folder, identity
+        self.trunk_identity = trunk_identity
         self.world = world or World(device=machine.device())
-        self.report = report if self.world.first else _silent
+        self.report = report if self.world.first else silent
         self.label = label
         self.recipe = spec["training"]
         self.steps = int(self.recipe["steps"])
@@ -98,11 +102,12 @@ class Trainer:
         )
         micro = micro_sequences(self.shape, self.batches.sequences, path, self.world.device)
         self._compute(path, micro)
-        self.done = 0
-        self.seconds = 0.0
-        self.records: list[dict[str, Any]] = []
-        self.open_nats, self.open_tokens = 0.0, 0  # since the last record
+        self.history: list[tuple[float, float, float]] = []
+        """Of each step: summed loss in nats, norm of the gradient, seconds since the start."""
         self.resumed_from: list[int] = []
+        self.branched_at: int | None = None
+        self.ended: tuple[str, str] | None = None
+        """How a trunk ended before its steps were done: so do the runs that branch from it."""
         self.checkpoint_bytes = 0
 
     def _optimizer(self) -> Any:
@@ -126,20 +131,28 @@ class Trainer:
             lambda text: self.report(f"{self.label}: {text}"),
         )
 
-    def run(self, checkpoint_seconds: float, stop: Callable[[], bool]) -> Outcome:
+    def run(
+        self, checkpoint_seconds: float, stop: Callable[[], bool], start: Path | None = None
+    ) -> Outcome:
         """Train to the end, or to the first step that is no longer finite.
+
+        start: the state of a trunk, where there is no state of the run itself yet.
 
         Raises:
             Interrupted: `stop` asked for it, or the workflow that started the run is gone.
+            UserError: the trunk is not one of this run.
         """
-        self._resume()
-        every = max(1, self.steps // RECORDS)
+        if not self._resume() and start is not None:
+            self._branch(start)
+        if self.ended:
+            return self._end(*self.ended)
+        every = record_every(self.steps)
         progress = Progress(self.report, self.label, self.steps)
         started = saved = time.monotonic()
         looked = -math.inf
         before = self.seconds
         while self.done < self.steps:
-            lr = learning_rate(self.done, self.steps, self.recipe["lr"], self.recipe["schedule"])
+            lr = self._rate(self.done)
             try:
                 loss, norm = self.stepper(*self.batches.step(self.done), lr)
             except OutOfMemory as error:
@@ -147,22 +160,20 @@ class Trainer:
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = "loss" if not math.isfinite(loss) else "gradient"
                 return self._end("diverged", f"step {self.done + 1}: the {what} is not finite")
-            self.done += 1
-            self.open_nats += loss
-            self.open_tokens += self.recipe["batch_tokens"]
             now = time.monotonic()
-            self.seconds = before + now - started
-            if self.done == 1 or self.done % every == 0 or self.done == self.steps:
-                mean = self._record(lr, norm)
-                if self._worse_than_at_start(mean):
-                    first = self.records[0]["loss_nats"]
+            self.history.append((loss, norm, before + now - started))
+            if self.done % every == 0 or self.done == self.steps:
+                recent = self._record(max(self.done - every, 0), self.done)
+                if self._worse_than_at_start(recent["loss_nats"]):
+                    first = self.history[0][0] / self.recipe["batch_tokens"]
                     return self._end(
                         "diverged",
-                        f"step {self.done}: loss {mean:.3f} nats is above step 1 ({first:.3f})",
+                        f"step {self.done}: loss {recent['loss_nats']:.3f} nats is above step 1 "
+                        f"({first:.3f})",
                     )
-                speed = self.records[-1]["tokens_per_second"]
+                speed = recent["tokens_per_second"]
                 left = (self.steps - self.done) * self.recipe["batch_tokens"] / max(speed, 1e-9)
-                progress.show(self.done, mean, speed, left)
+                progress.show(self.done, recent["loss_nats"], speed, left)
             leave, save = stop(), now - saved > checkpoint_seconds
             if now - looked > ORPHAN_SECONDS:
                 looked, leave = now, leave or orphaned()
@@ -175,6 +186,19 @@ class Trainer:
                     raise Interrupted(f"{self.label}: stopped at step {self.done:,}, state saved")
         return self._end("ok", None)
 
+    @property
+    def done(self) -> int:
+        """Optimiser steps taken."""
+        return len(self.history)
+
+    @property
+    def seconds(self) -> float:
+        """Time in the loop so far, over all resumes and with that of the trunk."""
+        return self.history[-1][2] if self.history else 0.0
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(step, self.steps, self.recipe["lr"], self.recipe["schedule"])
+
     def trained(self) -> LanguageModel:
         """The model with its weights whole; to be called by all processes of the run."""
         if isinstance(self.optimizer, FlatAdamW):
@@ -184,65 +208,83 @@ class Trainer:
         return model
 
     def _worse_than_at_start(self, mean: float) -> bool:
-        warm = self.done > self.recipe["schedule"]["warmup_steps"]
-        return warm and len(self.records) > 2 and mean > WORSE * self.records[0]["loss_nats"]
+        first = self.history[0][0] / self.recipe["batch_tokens"]
+        started = self.done > max(self.recipe["schedule"]["warmup_steps"], 2)
+        return started and mean > WORSE * first
 
-    def _record(self, lr: float, norm: float) -> float:
-        """Close the running sum; returns the mean loss since the last record."""
-        loss = self.open_nats / self.open_tokens
-        self.open_nats, self.open_tokens = 0.0, 0
-        tokens = self.done * self.recipe["batch_tokens"]
-        before = self.records[-1] if self.records else {"tokens": 0, "seconds": 0.0}
-        elapsed = max(self.seconds - before["seconds"], 1e-9)
-        self.records.append(
-            {
-                "step": self.done,
-                "tokens": tokens,
-                "flops": tokens * self.counts.training_flops,
-                "loss_nats": loss,
-                "lr": lr,
-                "grad_norm": norm,
-                "tokens_per_second": round((tokens - before["tokens"]) / elapsed, 1),
-                "seconds": round(self.seconds, 3),
-            }
-        )
-        return loss
+    def _record(self, start: int, end: int) -> dict[str, Any]:
+        """The line of metrics for steps start + 1 to end."""
+        nats = math.fsum(loss for loss, _, _ in self.history[start:end])
+        before = self.history[start - 1][2] if start else 0.0
+        elapsed = max(self.history[end - 1][2] - before, 1e-9)
+        batch = self.recipe["batch_tokens"]
+        return {
+            "step": end,
+            "tokens": end * batch,
+            "flops": end * batch * self.counts.training_flops,
+            "loss_nats": nats / ((end - start) * batch),
+            "lr": self._rate(end - 1),
+            "grad_norm": self.history[end - 1][1],
+            "tokens_per_second": round((end - start) * batch / elapsed, 1),
+            "seconds": round(self.history[end - 1][2], 3),
+        }
 
-    def _resume(self) -> None:
+    def _records(self) -> list[dict[str, Any]]:
+        """All lines of metrics: the first step, every so many, the last one."""
+        every = record_every(self.steps)
+        ends = sorted({*range(every, self.done + 1, every), *([1, self.done] if self.done else [])})
+        return [self._record(*pair) for pair in zip([0, *ends], ends, strict=False)]
+
+    def _resume(self) -> bool:
         found, notes = state.load_newest(self.folder, self.identity)
         for note in notes:
             self.report(f"{self.label}: {note}")
         if found is None:
-            return
+            return False
+        self._take_over(found)
+        self.resumed_from = [*found["resumed_from"], self.done]
+        self.branched_at = found["branched_at"]
+        self.report(f"{self.label}: taken up again at step {self.done:,} of {self.steps:,}")
+        return True
+
+    def _branch(self, trunk: Path) -> None:
+        """Go on from the state of a trunk."""
+        found = state.load(trunk, self.trunk_identity)
+        self._take_over(found)
+        self.ended = tuple(found["ended"]) if found["ended"] else None
+        self.branched_at = self.done
+        self.report(f"{self.label}: from the trunk at step {self.done:,} of {self.steps:,}")
+
+    def _take_over(self, found: dict[str, Any]) -> None:
         self.optimizer.restore(found["optimizer"])
-        self.done, self.seconds = found["step"], found["seconds"]
-        self.records = json.loads(found["records"])
-        self.open_nats, self.open_tokens = found["open_nats"], found["open_tokens"]
+        self.history = [(row[0], row[1], row[2]) for row in found["history"].tolist()]
         self._compute(paths.ComputePath(**found["path"]), found["micro"])
         self.stepper.scale = LossScale(**found["scale"])
-        self.resumed_from = [*found["resumed_from"], self.done]
-        self.report(f"{self.label}: taken up again at step {self.done:,} of {self.steps:,}")
+
+    def _content(self) -> dict[str, Any]:
+        """What a state holds; gathered from all processes where the optimiser is sharded."""
+        return {
+            "optimizer": self.optimizer.state(),
+            "history": torch.tensor(self.history, dtype=torch.float64).view(-1, 3),
+            "path": asdict(self.stepper.path),
+            "micro": self.stepper.micro,
+            "scale": asdict(self.stepper.scale),
+        }
 
     def _save(self) -> None:
-        optimizer = self.optimizer.state()  # gathered from all processes where it is sharded
-        if not self.world.first:
-            return
-        self.checkpoint_bytes = state.save(
-            self.folder,
-            self.done,
-            {
-                "identity": self.identity,
-                "optimizer": optimizer,
-                "seconds": self.seconds,
-                "records": json.dumps(self.records),
-                "open_nats": self.open_nats,
-                "open_tokens": self.open_tokens,
-                "path": asdict(self.stepper.path),
-                "micro": self.stepper.micro,
-                "scale": asdict(self.stepper.scale),
-                "resumed_from": self.resumed_from,
-            },
-        )
+        content = self._content()
+        if self.world.first:
+            content |= {"resumed_from": self.resumed_from, "branched_at": self.branched_at}
+            self.checkpoint_bytes = state.save(
+                self.folder, self.done, {"identity": self.identity, **content}
+            )
+
+    def save_trunk(self, out: Path, outcome: Outcome) -> None:
+        """Write the state for runs to branch from; to be called by all processes."""
+        content = self._content()
+        if self.world.first:
+            ended = None if outcome.status == "ok" else [outcome.status, outcome.reason]
+            state.write(out, {"identity": self.trunk_identity, "ended": ended, **content})
 
     def _end(self, status: str, reason: str | None) -> Outcome:
         return Outcome(
@@ -252,10 +294,16 @@ class Trainer:
             self.seconds,
             self.stepper.path,
             self.stepper.micro,
-            self.records,
+            self._records(),
             self.checkpoint_bytes,
             self.resumed_from,
+            self.branched_at,
         )
+
+
+def record_every(steps: int) -> int:
+    """Steps between two lines of metrics."""
+    return max(1, steps // RECORDS)
 
 
 def write_metrics(path: Path, records: list[dict[str, Any]]) -> None:
@@ -263,5 +311,5 @@ def write_metrics(path: Path, records: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
 
 
-def _silent(_: str) -> None:
+def silent(_: str) -> None:
     """What processes other than the first report."""

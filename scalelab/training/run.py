@@ -5,7 +5,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,95 @@ from scalelab.files import atomic_folder, digest, read_json, write_json
 from scalelab.models import LanguageModel, export
 from scalelab.plan.families import Shape
 from scalelab.plan.labels import label_of
+from scalelab.plan.trunks import common
 from scalelab.provenance import manifest, stage_digest
 from scalelab.training import machine, paths, state
-from scalelab.training.distributed import join
-from scalelab.training.loop import Interrupted, Outcome, Trainer, write_metrics
+from scalelab.training.distributed import World, join
+from scalelab.training.loop import Interrupted, Outcome, Trainer, silent, write_metrics
 
 WAIT_SECONDS = 90
 """How long a run waits for another process that holds it. An orphan of a killed workflow saves its
 state and leaves within seconds."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training process holds: its corpus, its identity, its place among the others."""
+
+    spec: dict[str, Any]
+    corpus_folder: Path
+    corpus: Corpus
+    folder: Path
+    identity: str
+    trunk_identity: str
+    threads: int
+    world: World
+    report: Callable[[str], None]
+    label: str
+
+    @property
+    def data_hash(self) -> str:
+        """Hash of the content of the corpus."""
+        return str(self.corpus.manifest["data_hash"])
+
+    def trainer(self) -> Trainer:
+        """A trainer at step 0, whose states lie in the folder."""
+        return Trainer(
+            self.spec,
+            self.corpus.tokens["train"],
+            self.folder / "state",
+            self.identity,
+            self.report,
+            self.label,
+            self.world,
+            self.trunk_identity,
+        )
+
+
+@contextmanager
+def job(
+    spec: dict[str, Any],
+    corpus_folder: Path,
+    folder: Path,
+    threads: int,
+    report: Callable[[str], None],
+    label: str,
+) -> Iterator[Job]:
+    """Hold a run's folder: the corpus read, the machine set up, other processes joined.
+
+    Raises:
+        UserError: the corpus does not fit the specification, or another process holds the folder.
+    """
+    corpus = load(corpus_folder)
+    if corpus.vocab_size != spec["model"]["vocab"]:
+        raise UserError(
+            f"{corpus_folder}: the vocabulary has {corpus.vocab_size} tokens, the model expects "
+            f"{spec['model']['vocab']}"
+        )
+    machine.set_up(threads)
+    world = join(machine.device())
+    made_by = [
+        corpus.manifest["data_hash"],
+        stage_digest("train", family=spec["model"]["family"]),
+        threads,
+        world.size,
+    ]
+    with _owner(folder, label, report) if world.first else nullcontext():
+        if world.first:
+            _sweep(folder)
+        yield Job(
+            spec,
+            corpus_folder,
+            corpus,
+            folder,
+            digest([spec, *made_by]),
+            digest([common(spec), *made_by]),
+            threads,
+            world,
+            report if world.first else silent,
+            label,
+        )
+        world.leave()
 
 
 def train(
@@ -35,53 +116,41 @@ def train(
     report: Callable[[str], None],
     label: str = "",
     checkpoint_seconds: float = 30,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train one run into `folder` and return what its run.json holds.
 
     Leaves checkpoint/ (opened by `AutoModelForCausalLM.from_pretrained`), metrics.jsonl and, last,
     run.json. A run that was stopped is taken up at its last state; one that is complete is left
-    alone; one that diverges or has no memory ends with that status.
+    alone; one that diverges or has no memory ends with that status. start: the state of a trunk,
+    whose steps need not be trained again. Of several processes the first writes and returns; the
+    others return {}.
 
     Raises:
-        UserError: the corpus does not fit the specification, or another process holds the run.
+        UserError: the corpus does not fit the specification, another process holds the run, or
+            the trunk is not one of it.
         Interrupted: the process was asked to stop (state saved).
     """
     label = label or label_of(spec)
-    corpus = load(corpus_folder)
-    if corpus.vocab_size != spec["model"]["vocab"]:
-        raise UserError(
-            f"{corpus_folder}: the vocabulary has {corpus.vocab_size} tokens, the model expects "
-            f"{spec['model']['vocab']}"
-        )
-    data_hash = corpus.manifest["data_hash"]
-    code = stage_digest("train", family=spec["model"]["family"])
-    identity = digest([spec, data_hash, code, threads])
-    machine.set_up(threads)
-    world = join(machine.device())
-    with _owner(folder, label, report) if world.first else nullcontext():
-        if world.first:
-            _sweep(folder)
-        complete = _complete(folder, identity) if world.first else None
-        if world.total([float(bool(complete))])[0]:
-            report(f"{label}: already complete")
-            world.leave()
+    with job(spec, corpus_folder, folder, threads, report, label) as this:
+        first = this.world.first
+        complete = _complete(folder, this.identity) if first else None
+        if this.world.total([float(bool(complete))])[0]:
+            this.report(f"{label}: already complete")
             return complete or {}
-        states = folder / "state"
-        trainer = Trainer(spec, corpus.tokens["train"], states, identity, report, label, world)
-        with _signals() as stopped:
-            outcome = trainer.run(checkpoint_seconds, stopped)
+        trainer = this.trainer()
+        with signals() as stopped:
+            outcome = trainer.run(checkpoint_seconds, stopped, start)
         model = trainer.trained()
-        world.wait()
-        world.leave()
-        if not world.first:
+        if not first:
             return {}
-        result = _result(spec, trainer, outcome, threads, identity, data_hash)
+        result = _result(this, trainer, outcome)
         write_metrics(folder / "metrics.jsonl", outcome.records)
         result["checkpoint_bytes"] = _write_checkpoint(
-            folder / "checkpoint", model, trainer.shape, corpus_folder, corpus, result
+            folder / "checkpoint", model, trainer.shape, this, result
         )
         write_json(folder / "run.json", result)
-        state.remove(states)
+        state.remove(trainer.folder)
     report(
         f"{label}: {outcome.status}"
         + (f" ({outcome.reason})" if outcome.reason else "")
@@ -91,18 +160,13 @@ def train(
     return result
 
 
-def _result(
-    spec: dict[str, Any],
-    trainer: Trainer,
-    outcome: Outcome,
-    threads: int,
-    identity: str,
-    data_hash: str,
-) -> dict[str, Any]:
-    counts, path, where = trainer.counts, outcome.path, trainer.world.device
-    dtype = paths.DTYPES[path.precision]
-    peak = machine.peak_flops_per_second(where, dtype, path.precision == "tf32")
-    peak *= trainer.world.size
+def _result(this: Job, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
+    counts, path, where = trainer.counts, outcome.path, this.world.device
+    peak = machine.peak_flops_per_second(
+        where, paths.DTYPES[path.precision], tf32=path.precision == "tf32"
+    )
+    peak *= this.world.size
+    spec = this.spec
     tokens = outcome.steps * spec["training"]["batch_tokens"]
     tail = outcome.records[-max(1, len(outcome.records) // 20) :]
     last = sum(record["loss_nats"] for record in tail) / len(tail) if tail else None
@@ -132,15 +196,16 @@ def _result(
         ),
         "peak_memory_bytes": machine.peak_memory_bytes(where),
         "state_bytes": outcome.checkpoint_bytes,
-        "threads": threads,
-        "processes": trainer.world.size,
+        "threads": this.threads,
+        "processes": this.world.size,
         "precision": path.precision,
         "gradients_by_hand": path.by_hand,
         "micro_sequences": outcome.micro,
         "device": where.type,
         "resumed_from": outcome.resumed_from,
-        "identity": identity,
-        "provenance": manifest(spec, data_hash),
+        "trunk_steps": outcome.branched_at or 0,
+        "identity": this.identity,
+        "provenance": manifest(spec, this.data_hash),
     }
 
 
@@ -156,22 +221,17 @@ def _complete(folder: Path, identity: str) -> dict[str, Any] | None:
 
 
 def _write_checkpoint(
-    path: Path,
-    model: LanguageModel,
-    shape: Shape,
-    corpus_folder: Path,
-    corpus: Corpus,
-    result: dict[str, Any],
+    path: Path, model: LanguageModel, shape: Shape, this: Job, result: dict[str, Any]
 ) -> int:
     """The model in transformers' layout, written without importing transformers (2 s a job)."""
     from safetensors.torch import save_file
 
     config, weights = export(model, shape)
-    separator = corpus.manifest["tokenizer"]["separator"]
+    separator = this.corpus.manifest["tokenizer"]["separator"]
     with atomic_folder(path) as temporary:
         save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
         write_json(temporary / "config.json", config)
-        tokenizer = (Path(corpus_folder) / "tokenizer.json").read_bytes()
+        tokenizer = (Path(this.corpus_folder) / "tokenizer.json").read_bytes()
         (temporary / "tokenizer.json").write_bytes(tokenizer)
         write_json(
             temporary / "tokenizer_config.json",
@@ -217,7 +277,7 @@ def _owner(folder: Path, label: str, report: Callable[[str], None]) -> Iterator[
 
 
 @contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
+def signals() -> Iterator[Callable[[], bool]]:
     """Turn SIGTERM and Ctrl-C into a flag that the loop looks at."""
     caught: list[int] = []
     before = {

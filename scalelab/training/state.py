@@ -12,45 +12,64 @@ from typing import Any
 
 import torch
 
+from scalelab.errors import UserError
 from scalelab.files import atomic_path
 
 KEEP = 2
 DIGEST_BYTES = 32
 
 
-def save(folder: Path, step: int, state: dict[str, Any]) -> int:
-    """Write the state after `step` steps, drop old ones, return its size in bytes.
+def write(path: Path, content: dict[str, Any]) -> int:
+    """Write one state and return its size in bytes.
 
     The file is the SHA-256 of the payload followed by the payload (torch.save of tensors and plain
     values).
     """
     buffer = io.BytesIO()
-    torch.save({"step": step, **state}, buffer)
+    torch.save(content, buffer)
     payload = buffer.getbuffer()
-    with atomic_path(folder / f"{step:09d}.state") as temporary, open(temporary, "wb") as out:
+    with atomic_path(path) as temporary, open(temporary, "wb") as out:
         out.write(hashlib.sha256(payload).digest())
         out.write(payload)
-    for old in _files(folder)[:-KEEP]:
-        old.unlink(missing_ok=True)
     return DIGEST_BYTES + len(payload)
 
 
-def load_newest(folder: Path, identity: str) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest whole state of this identity, and a sentence for each one that was passed over.
+def load(path: Path, identity: str) -> dict[str, Any]:
+    """One state of this identity, which stands for specification, data and code.
 
-    `identity` stands for specification, data and code: a state of another identity is of no use.
+    Raises:
+        UserError: damaged, or of another identity.
     """
-    notes = []
-    for path in reversed(_files(folder)):
+    try:
         content = path.read_bytes()
-        if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
-            notes.append(f"{path}: damaged (checksum differs), passed over")
-            continue
-        state = torch.load(io.BytesIO(content[DIGEST_BYTES:]), weights_only=True)
-        if state.get("identity") != identity:
-            notes.append(f"{path}: made by other settings, data or code, passed over")
-            continue
-        return state, notes
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
+        raise UserError(f"{path}: damaged (checksum differs)")
+    state: dict[str, Any] = torch.load(
+        io.BytesIO(content[DIGEST_BYTES:]), weights_only=True, map_location="cpu"
+    )
+    if state.get("identity") != identity:
+        raise UserError(f"{path}: made by other settings, data or code")
+    return state
+
+
+def save(folder: Path, step: int, content: dict[str, Any]) -> int:
+    """Write the state after `step` steps, drop old ones, return its size in bytes."""
+    size = write(folder / f"{step:09d}.state", {"step": step, **content})
+    for old in _files(folder)[:-KEEP]:
+        old.unlink(missing_ok=True)
+    return size
+
+
+def load_newest(folder: Path, identity: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest whole state of this identity, and a sentence for each one that was passed over."""
+    notes: list[str] = []
+    for path in reversed(_files(folder)):
+        try:
+            return load(path, identity), notes
+        except UserError as error:
+            notes.append(f"{error}, passed over")
     return None, notes
 
 

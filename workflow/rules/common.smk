@@ -11,6 +11,7 @@ from scalelab.errors import UserError
 from scalelab.files import canonical, canonical_json, digest
 from scalelab.plan.command import as_json
 from scalelab.plan.runs import build
+from scalelab.plan.trunks import previous
 from scalelab.provenance import stage_digest
 from scalelab.training.progress import MANAGER, manager_identity
 
@@ -52,8 +53,14 @@ PLAN_JSON = as_json(PLAN)
 PLAN_DIGEST = digest({key: PLAN_JSON[key] for key in PLAN_JSON if key != "provenance"})
 
 
+TRUNKS = {trunk.id: trunk for trunk in PLAN.trunks}
+TRUNK_OF_RUN = {run: trunk for trunk in PLAN.trunks for run in trunk.branches}
+
+
 wildcard_constraints:
     run="[0-9a-f]{12}",
+    trunk="[0-9a-f]{12}",
+    steps="[0-9]+",
 
 
 def spec(wildcards):
@@ -69,7 +76,49 @@ def evaluate_code(wildcards):
 
 
 def run_threads(wildcards):
-    return RUNS[wildcards.run].spec["threads"]
+    spec = RUNS[wildcards.run].spec
+    return spec["threads"] * spec["processes"]
+
+
+def run_processes(wildcards):
+    return RUNS[wildcards.run].spec["processes"]
+
+
+def trunk_of_run(wildcards):
+    trunk = TRUNK_OF_RUN.get(wildcards.run)
+    return state_of(trunk, trunk.branches[wildcards.run]) if trunk else []
+
+
+def trunk_before(wildcards):
+    trunk = TRUNKS[wildcards.trunk]
+    steps = previous(trunk, int(wildcards.steps))
+    return state_of(trunk, steps) if steps else []
+
+
+def state_of(trunk, steps):
+    # Ancient: its identity is in it, so a state that is made anew is no reason to train anew.
+    return ancient(f"results/trunks/{trunk.id}/{steps}.state")
+
+
+def trunk_spec(wildcards):
+    return canonical_json(TRUNKS[wildcards.trunk].spec)
+
+
+def trunk_threads(wildcards):
+    spec = TRUNKS[wildcards.trunk].spec
+    return spec["threads"] * spec["processes"]
+
+
+def trunk_processes(wildcards):
+    return TRUNKS[wildcards.trunk].spec["processes"]
+
+
+def trunk_code(wildcards):
+    return stage_digest("train", family=TRUNKS[wildcards.trunk].spec["model"]["family"])
+
+
+def as_option(name, path):
+    return f"{name} {quote(str(path))}" if path else ""
 
 
 def costliest_first(wildcards):

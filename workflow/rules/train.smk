@@ -1,6 +1,34 @@
+rule trunk:
+    input:
+        data_hash=f"{CORPUS}/data_hash",
+        start=trunk_before,
+    output:
+        state="results/trunks/{trunk}/{steps}.state",
+    log:
+        "results/trunks/{trunk}/logs/{steps}.log",
+    benchmark:
+        "results/trunks/{trunk}/logs/{steps}.tsv"
+    # Before all runs: these wait for it.
+    priority: len(RUNS) + 1
+    conda:
+        ENVIRONMENT
+    threads: trunk_threads
+    params:
+        corpus=subpath(input.data_hash, parent=True),
+        spec=trunk_spec,
+        start=lambda wildcards, input: as_option("--start", input.start),
+        processes=trunk_processes,
+        code=trunk_code,
+    shell:
+        "scalelab trunk --spec {params.spec:q} --corpus {params.corpus:q}"
+        " --steps {wildcards.steps} {params.start} --out {output.state:q}"
+        " --threads {threads} --processes {params.processes} --log {log:q}"
+
+
 rule train:
     input:
         data_hash=f"{CORPUS}/data_hash",
+        start=trunk_of_run,
     output:
         run=f"{RUN}/run.json",
         metrics=f"{RUN}/metrics.jsonl",
@@ -16,7 +44,10 @@ rule train:
     params:
         corpus=subpath(input.data_hash, parent=True),
         spec=spec,
+        processes=run_processes,
+        start=lambda wildcards, input: as_option("--start", input.start),
         code=train_code,
     shell:
-        "scalelab train --spec {params.spec:q} --corpus {params.corpus:q}"
-        " --out results/runs/{wildcards.run} --threads {threads} --log {log:q}"
+        "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
+        " --out results/runs/{wildcards.run} --threads {threads}"
+        " --processes {params.processes} --log {log:q}"

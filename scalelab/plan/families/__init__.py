@@ -29,6 +29,8 @@ class Shape:
     """Tokens of the longest sequence."""
     vocab: int
     """Tokens of the vocabulary."""
+    mup_base: int = 0
+    """Width at which muP (Yang et al. 2022) equals the standard parametrisation; 0: no muP."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from scalelab.cli import main
 from scalelab.errors import UserError
 from scalelab.files import digest, read_json, write_json
 from scalelab.plan.families import Shape, count
-from scalelab.training import run
+from scalelab.training import loop, run
 from scalelab.training.progress import MANAGER
 from scalelab.training.run import read_metrics, train
 from scalelab.training.step import Stepper
