@@ -194,9 +194,53 @@ def test_tokens_are_what_whole_steps_see() -> None:
 def test_the_schedule_is_in_steps() -> None:
     changed = {"training.schedule": {"warmup": 0.015, "cooldown": 0.25, "final": 0.1}}
     schedule = plan(changed).runs[0].spec["training"]["schedule"]
-    assert schedule == {"kind": "wsd", "warmup_steps": 3, "cooldown_steps": 39, "final": 0.1}
+    expected = {"kind": "wsd", "warmup_steps": 3, "cooldown_steps": 39, "final": 0.1}
+    assert schedule == {**expected, "share_trunk": False}
     cosine = plan({"training.schedule.kind": "cosine"}).runs[0].spec["training"]["schedule"]
     assert cosine["cooldown_steps"] == 0
+
+
+def test_warm_up_may_be_in_tokens_by_a_rule_of_the_size() -> None:
+    rule = {"value": 1e4, "at": 1e4, "exponent": 1}
+    for run in plan({"training.schedule.warmup_tokens": rule}).runs:
+        recipe = run.spec["training"]
+        expected = math.ceil(run.counts.n / recipe["batch_tokens"])
+        assert recipe["schedule"]["warmup_steps"] == expected
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(10_000, 0.9), (100_000, None), (1e8, 0.999)])
+def test_beta2_follows_the_length_of_the_run(tokens: float, expected: float | None) -> None:
+    recipe = plan({"training.beta2": "auto", "training.tokens": tokens}).runs[0].spec["training"]
+    assert recipe["beta2"] == pytest.approx(expected or 1 - 25 / recipe["steps"], rel=1e-3)
+    assert plan({"training.tokens": tokens}).runs[0].spec["training"]["beta2"] == 0.99
+
+
+def test_runs_that_differ_in_D_alone_share_a_trunk_when_asked_to() -> None:
+    schedule = {"kind": "wsd", "warmup_tokens": 20_000, "cooldown": 0.25, "share_trunk": True}
+    axes = {"axes": {"training.tokens": ["200k", "400k"]}, "training.tokens": None}
+    shared = plan({"training.schedule": schedule, **axes})
+    assert len(shared.trunks) == len(shared.runs) / 2
+    assert {len(one.branches) for one in shared.trunks} == {2}
+    (note,) = [note for note in shared.notes if "trunk" in note]
+    # Of 200 + 400 thousand tokens, 150 are trained once instead of twice.
+    assert note.endswith("25% of the training FLOPs saved")
+
+
+@pytest.mark.parametrize(
+    "schedule", [{"kind": "cosine", "warmup_tokens": 20_000}, {"kind": "wsd"}], ids=str
+)
+def test_a_trunk_that_cannot_be_shared_is_refused(schedule: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="share_trunk needs kind wsd and warmup_tokens"):
+        plan({"training.schedule": {**schedule, "share_trunk": True}})
+
+
+def test_muP_is_in_the_shape_and_sharding_needs_processes() -> None:
+    (run, *_) = plan({"model.mup_base_width": 64}).runs
+    assert run.spec["model"]["mup_base"] == 64
+    assert plan({}).runs[0].spec["model"]["mup_base"] == 0
+    alone = {"compute.sharding": True, "compute.large_from": 1}
+    assert not plan(alone).runs[0].spec["sharding"]
+    assert plan({**alone, "compute.large_processes": 2}).runs[0].spec["sharding"]
 
 
 @pytest.mark.parametrize("target", [2_000, 20_000, 123_456, 1_000_000])

@@ -10,8 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scalelab.training import state, step
+from scalelab.training import state
 from scalelab.training.loop import Interrupted, Outcome, Trainer
+from scalelab.training.step import MICRO_TOKENS
 
 Spec = Callable[..., dict[str, Any]]
 Make = Callable[..., Trainer]
@@ -94,9 +95,9 @@ def test_micro_batches_change_neither_loss_nor_weights(
 def test_a_batch_is_cut_so_that_a_forward_pass_stays_small(
     spec: Spec, trainer: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(step.MICRO_TOKENS, "cpu", 40)
+    monkeypatch.setitem(MICRO_TOKENS, "cpu", 40)
     assert trainer(spec()).stepper.micro == 2
-    monkeypatch.setitem(step.MICRO_TOKENS, "cpu", 1)
+    monkeypatch.setitem(MICRO_TOKENS, "cpu", 1)
     assert trainer(spec()).stepper.micro == 1
 
 
