@@ -8,14 +8,16 @@ measurement is a fresh process, whose first steps are not counted; the sides tak
 rounds, and medians are compared. Two arrangements: one process with all cores as threads, and one
 one-thread process a core, started together and counted while all of them run (sum of tokens/s).
 
-`ratio` is how many times as fast we are (precision auto, the quicker arrangement):
-`trainer_default` against Trainer at its defaults (fp32, one process with all cores);
-`trainer_best` against its best of fp32 and bf16 in either arrangement; `nanogpt_best` likewise.
-Over the ladder it is the ratio of the times to train all sizes on equal tokens. `mfu` is the
-training FLOPs that we count over those of a large product of matrices in the same precision on all
-cores. What is far behind its side's best after the first round is left out of the others; bf16 is
-left out of larger sizes where it was half as fast and its products are slower too. Needs
-`accelerate`, as Trainer does. Ten minutes on two cores; --quick: one and a half.
+`ratio` is how many times as fast we are. Ours is precision auto in the quicker arrangement, since
+the workflow runs small models side by side. `trainer_default`: against Trainer at its defaults
+(fp32, one process with all cores); `trainer_best`: against the better of its fp32 and bf16, in one
+process as it runs; `nanogpt_best`: likewise; `trainer_beside` and `nanogpt_beside`: against their
+best in either arrangement, for someone who starts several of them by hand. Over the ladder it is
+the ratio of the times to train all sizes on equal tokens. `mfu` is the training FLOPs that we count
+over those of a large product of matrices in the same precision on all cores. What is far behind its
+side's best after the first round is left out of the others; bf16 is left out of larger sizes where
+it was half as fast and its products are slower too. Needs `accelerate`, as Trainer does. Ten
+minutes on two cores; --quick: one and a half.
 """
 
 import argparse
@@ -51,7 +53,7 @@ VARIANTS = {
     "nanogpt_bf16": ("nanogpt", "bf16"),
 }
 DEFAULT = f"trainer_fp32_{ONE}"
-KINDS = ("trainer_default", "trainer_best", "nanogpt_best")
+KINDS = ("trainer_default", "trainer_best", "nanogpt_best", "trainer_beside", "nanogpt_beside")
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,17 @@ class Size:
         """Median over the rounds."""
         return statistics.median(self.speeds[key])
 
-    def best(self, prefix: str) -> str:
-        """The quickest of those whose name starts so."""
-        return max((key for key in self.speeds if key.startswith(prefix)), key=self.speed)
+    def best(self, prefix: str, ending: str = "") -> str:
+        """The quickest of those whose name starts and ends so."""
+        names = (key for key in self.speeds if key.startswith(prefix) and key.endswith(ending))
+        return max(names, key=self.speed)
 
     def theirs(self, kind: str) -> float:
         """Tokens/s of what a ratio compares with."""
         if kind == "trainer_default":
             return self.speed(DEFAULT)
-        return self.speed(self.best(kind.removesuffix("best")))
+        side, _, which = kind.partition("_")
+        return self.speed(self.best(side, ONE if which == "best" else ""))
 
     def ratio(self, kind: str) -> float:
         """How many times as fast we are."""
@@ -191,13 +195,15 @@ def chosen(size: Size, number: int, skipped: set[str], keep: float) -> list[tupl
         return every
     first = {key: speeds[0] for key, speeds in size.speeds.items()}
     best = {
-        side: max(speed for key, speed in first.items() if key.startswith(side)) for side in SIDES
+        (side, how): max(v for k, v in first.items() if k.startswith(side) and k.endswith(how))
+        for side in SIDES
+        for how in arrangements
     }
     return [
         (variant, how)
         for variant, how in every
         if f"{variant}_{how}" == DEFAULT
-        or first[f"{variant}_{how}"] >= keep * best[VARIANTS[variant][0]]
+        or first[f"{variant}_{how}"] >= keep * best[VARIANTS[variant][0], how]
     ]
 
 

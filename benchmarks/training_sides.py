@@ -58,7 +58,7 @@ def ours(job: Job, after_step: Callable[[], bool]) -> str:
     trainer = Trainer(spec, read(job.tokens), folder, "benchmark", lambda line: None, "benchmark")
     with contextlib.suppress(Interrupted):
         trainer.run(CHECKPOINT_SECONDS, after_step)
-    return str(trainer.precision)
+    return trainer.stepper.path.precision
 
 
 def trainer(job: Job, after_step: Callable[[], bool]) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from scalelab.errors import UserError
-from scalelab.files import atomic_folder, atomic_path, read_json
+from scalelab.files import atomic_folder, atomic_path, digest, read_json
+from scalelab.plan.trunks import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,10 +77,17 @@ def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[st
         "train_loss_nats": run["train_loss_nats"],
         "tokens_per_second": run["tokens_per_second"],
         "seconds": run["seconds"],
+        "flops_per_second": run["C"] / run["seconds"] if run["seconds"] else None,
+        "mfu": run.get("mfu"),
         "peak_memory_bytes": run["peak_memory_bytes"],
         "checkpoint_bytes": run["checkpoint_bytes"],
         "threads": run["threads"],
         "precision": run["precision"],
+        "processes": run.get("processes"),
+        "device": run["device"],
+        "resumed": len(run["resumed_from"]),
+        "trunk": digest(common(run["spec"])) if run.get("trunk_steps") else None,
+        "trunk_steps": run.get("trunk_steps") or 0,
         "status": run["status"],
         "reason": run["reason"],
         "corpus": run["spec"]["corpus"],

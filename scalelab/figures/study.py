@@ -63,6 +63,11 @@ class Study:
         """The fits with one explaining column, which a plane figure can show."""
         return [fit for fit in self.fits if isinstance(fit["x"], str)]
 
+    @property
+    def growth(self) -> dict[str, dict[str, Any]]:
+        """How each cost grows with N, by its column of runs.csv (`laws.growth`)."""
+        return {item["column"]: item for item in self.laws.get("growth") or ()}
+
     def runs_of(self, point: Mapping[str, Any]) -> list[Run]:
         """The runs behind one point of a fit, which names them by id or by label.
 
@@ -116,7 +121,8 @@ def read_runs(path: Path) -> tuple[Run, ...]:
 NUMBERS = (
     *("N", "N_total", "N_embedding", "D", "C", "C_6ND"),
     *("loss_nats", "loss_nats_se", "perplexity", "bits_per_byte"),
-    *("tokens_per_second", "seconds", "peak_memory_bytes"),
+    *("tokens_per_second", "seconds", "flops_per_second", "mfu"),
+    *("peak_memory_bytes", "checkpoint_bytes", "threads", "processes", "steps", "trunk_steps"),
 )
 
 

@@ -173,7 +173,7 @@ def spread_ticks(low: float, high: float, gap: float, most: int = 6) -> list[flo
 
 def plain_log_axis(axes: "Axes") -> None:
     """Ticks of the logarithmic y axis as plain numbers (2.5, 3, 4), unlabelled ones between."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
     axis, (low, high) = axes.yaxis, axes.get_ylim()
     inches = axes.get_window_extent().height / axes.figure.dpi  # type: ignore[union-attr]
@@ -182,16 +182,21 @@ def plain_log_axis(axes: "Axes") -> None:
     fine = 10 ** math.floor(math.log10(step)) if step > 0 else 1
     fine = fine / 2 if step < 1.5 * fine else fine
     first, last = math.ceil(low / fine), math.floor(high / fine)
-    minor = [index * fine for index in range(first, last + 1)] if last - first < 100 else []
+    even = high / low < 10 and last - first < 100
+    minor = [index * fine for index in range(first, last + 1)] if even else []
+    digits = LogLocator(subs=tuple(range(1, 10)), numticks=200)
     axis.set_major_locator(FixedLocator(major))
-    axis.set_minor_locator(FixedLocator(minor))
+    axis.set_minor_locator(FixedLocator(minor) if even else digits)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
     _bare_minor_ticks(axis)
 
 
-def power_log_axis(axis: Any, low: float, high: float, most: int = 7) -> None:
-    """Ticks of a logarithmic axis over decades: powers of ten, or 2×10⁵ on a short range."""
+def power_log_axis(axis: Any, low: float, high: float, most: int = 7, gap: float = 0.22) -> None:
+    """Ticks of a logarithmic axis over decades: powers of ten, or 2×10⁵ on a short range.
+
+    `most`: labels over many decades. `gap`: share of the axis between two labels of a short range.
+    """
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
@@ -199,7 +204,7 @@ def power_log_axis(axis: Any, low: float, high: float, most: int = 7) -> None:
         stride = math.ceil((last - first + 1) / most)
         major = [10.0**decade for decade in range(first, last + 1, stride)]
     else:
-        major = spread_ticks(low, high, 0.22, 4)
+        major = spread_ticks(low, high, gap, 4)
     axis.set_major_locator(FixedLocator(major))
     axis.set_minor_locator(LogLocator(subs=tuple(range(1, 10)), numticks=200))
     axis.set_major_formatter(FuncFormatter(lambda value, _: power_text(value)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.laws.fitting import fit
+from scalelab.laws.growth import growth
 from scalelab.laws.settings import Settings
 from scalelab.provenance import code_digest, manifest
 
@@ -25,7 +26,7 @@ def fit_study(
 
     fits: keyword arguments of `laws.fit`, `law` among them; a key that is null takes its default.
     No fits (a sweep) give an empty list. A fit other than the first that cannot be made is
-    listed under `failed` with its sentence.
+    listed under `failed` with its sentence. `growth` says how the costs of a run grow with N.
 
     Raises:
         UserError: an unknown key, or a primary fit that cannot be made.
@@ -46,6 +47,7 @@ def fit_study(
         "study": name,
         "fits": blocks,
         "failed": failed,
+        "growth": growth(runs),
         "provenance": {
             **manifest({"study": name, "fits": settings}, table),
             "code": code_digest(*LAYERS),

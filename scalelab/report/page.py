@@ -11,10 +11,11 @@ from scalelab.figures import numbers
 from scalelab.figures.law_panel import excluded
 from scalelab.figures.study import Study
 from scalelab.files import write_text
-from scalelab.report import summary
+from scalelab.report import cost, summary
 
 MAIN = "scaling_law"
 COMPARISON = "scaling_law_conventions"
+COST = "cost"
 TEMPLATE = "template.html"
 
 
@@ -50,6 +51,7 @@ def write_report(
         "count": numbers.count,
         "fixed": _fixed,
         "sci": _scientific,
+        "plain": lambda value: "" if value is None else numbers.significant(value, 3),
         "megabytes": lambda value: "" if value is None else f"{value / 1e6:,.1f}",
     }
     page = environment.get_template(TEMPLATE).render(context(study, figures_dir, corpus, plan))
@@ -66,6 +68,7 @@ def context(
     """Everything that the template shows."""
     rows = summary.sizes(study)
     fit = next(iter(study.fits), None)
+    pictures = embedded(Path(figures_dir), several=len(study.one_dimensional) > 1)
     return {
         "name": study.name,
         "answer": summary.answer(study),
@@ -76,15 +79,18 @@ def context(
         "fits": [_fit_row(item) for item in study.fits],
         "heldout": _heldout(fit),
         "failed_fits": study.laws.get("failed") or [],
-        "figures": embedded(Path(figures_dir), several=len(study.one_dimensional) > 1),
+        "figures": [item for item in pictures if item["name"] != COST],
+        "cost_figure": next((item for item in pictures if item["name"] == COST), None),
         "runs": study.runs,
+        "statuses": cost.statuses(study),
         "not_ok": [run for run in study.runs if not run.ok],
         "excluded": [(run, why) for run, _, why in excluded(study, fit) if run.ok] if fit else [],
         "missing": _missing(study, plan),
         "corpus": _corpus(corpus) if corpus else None,
         "methods": methods(study, corpus),
         "provenance": _provenance(study, corpus),
-        "cost": _cost(study),
+        "cost": cost.totals(study),
+        "growth": cost.growth_sentences(study),
     }
 
 
@@ -229,11 +235,3 @@ def _provenance(study: Study, corpus: Mapping[str, Any] | None) -> list[tuple[st
         ("libraries", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
     return [(name, str(value)) for name, value in rows if value]
-
-
-def _cost(study: Study) -> dict[str, float]:
-    return {
-        "seconds": sum(run.number("seconds") or 0 for run in study.runs),
-        "flops": sum(run.number("C") or 0 for run in study.runs if run.ok),
-        "tokens": sum(run.number("D") or 0 for run in study.runs if run.ok),
-    }

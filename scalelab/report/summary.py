@@ -15,7 +15,7 @@ GOAL = 0.01
 
 SETTINGS = (
     *("family", "depth", "width", "heads", "context", "vocab", "N", "D"),
-    *("lr", "batch_tokens", "schedule", "precision", "corpus"),
+    *("lr", "batch_tokens", "schedule", "precision", "threads", "corpus"),
 )
 """Columns that rows of one size share; what is left to differ is the seed."""
 
@@ -47,7 +47,15 @@ class Size:
     """Observed over predicted minus one, as the fit reports it."""
     seconds: float | None
     tokens_per_second: float | None
+    flops_per_second: float | None
+    mfu: float | None
+    """Model FLOPs utilisation as a share."""
     memory: float | None
+    """Highest of the good runs, bytes."""
+    checkpoint: float | None
+    """Bytes."""
+    threads: float | None
+    precision: str
 
 
 def sizes(study: Study) -> list[Size]:
@@ -86,7 +94,12 @@ def _size(runs: Sequence[Run], points: Mapping[str, Mapping[str, Any]]) -> Size:
         residual=float(point["residual_relative"]) if point else None,
         seconds=mean(good, "seconds"),
         tokens_per_second=mean(good, "tokens_per_second"),
+        flops_per_second=mean(good, "flops_per_second"),
+        mfu=mean(good, "mfu"),
         memory=max((run.number("peak_memory_bytes") or 0 for run in good), default=0) or None,
+        checkpoint=mean(good, "checkpoint_bytes"),
+        threads=runs[0].number("threads"),
+        precision=runs[0].columns.get("precision", ""),
     )
 
 

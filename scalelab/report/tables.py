@@ -9,7 +9,7 @@ from typing import Any
 from scalelab.figures import numbers
 from scalelab.figures.study import Study, predicted
 from scalelab.files import write_text
-from scalelab.report import latex, summary
+from scalelab.report import cost, latex, summary
 from scalelab.report.summary import Size
 
 FACTOR_WORDS = {2: "Twofold", 10: "Tenfold", 100: "Hundredfold"}
@@ -22,15 +22,22 @@ LAW_COLUMNS = (
     *("interval_level", "interval_method"),
 )
 
+COST_CAPTION = (
+    "What a run of each size costs: means over its good runs, and the highest memory. Throughput\n"
+    "compares between rows of equal threads and precision only."
+)
+
 
 def write_tables(study: Study, out_dir: str | Path) -> list[Path]:
-    """Write runs.{csv,tex}, law.{csv,tex} and numbers.tex; give back their paths."""
+    """Write {runs,law,cost}.{csv,tex} and numbers.tex; give back their paths."""
     out, rows = Path(out_dir), summary.sizes(study)
     texts = {
         "runs.csv": _csv(RUN_COLUMNS, [_size_row(size) for size in rows]),
         "runs.tex": runs_tex(study, rows),
         "law.csv": _csv(LAW_COLUMNS, [row for fit in study.fits for row in law_rows(fit)]),
         "law.tex": law_tex(study),
+        "cost.csv": _csv(cost.COLUMNS, [cost.cost_row(size) for size in rows]),
+        "cost.tex": cost.cost_tex(caption(study, COST_CAPTION), rows),
         "numbers.tex": numbers_tex(study, rows),
     }
     for name, text in texts.items():
@@ -180,6 +187,7 @@ def macros(study: Study, rows: Sequence[Size]) -> dict[str, str]:
     for name, size in (("Smallest", good[0]), ("Largest", good[-1])) if good else ():
         found[f"N{name}"] = latex.anywhere(latex.power(size.n))
         found[f"Loss{name}"] = f"{size.loss:.3f}"
+    found |= cost.cost_macros(study)
     fit = next(iter(study.fits), None)
     return {**found, **(_fit_macros(fit) if fit else {})}
 

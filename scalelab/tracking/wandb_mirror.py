@@ -140,13 +140,31 @@ def _log(
                 "heldout_loss_nats": score["loss_nats"],
                 "heldout_perplexity": score["perplexity"],
                 "heldout_bits_per_byte": score["bits_per_byte"],
-                "train_seconds": run["seconds"],
+                **_cost(run),
                 "status": run["status"],
                 "reason": run["reason"],
             }
         )
         written = Path(mirrored.dir).parent
     return written.name
+
+
+def _cost(run: dict[str, Any]) -> dict[str, Any]:
+    """What a run cost. `train_` tells the whole run from the curves logged under the bare name."""
+    return {
+        "train_seconds": run["seconds"],
+        "train_tokens_per_second": run["tokens_per_second"],
+        "train_flops_per_second": run["C"] / run["seconds"] if run["seconds"] else None,
+        "mfu": run.get("mfu"),
+        "peak_flops_per_second": run.get("peak_flops_per_second"),
+        "peak_memory_bytes": run["peak_memory_bytes"],
+        "checkpoint_bytes": run["checkpoint_bytes"],
+        "threads": run["threads"],
+        "precision": run["precision"],
+        "device": run["device"],
+        "resumed": len(run["resumed_from"]),
+        "trunk_steps": run.get("trunk_steps"),
+    }
 
 
 def _forget(folder: Path, name: str) -> None:

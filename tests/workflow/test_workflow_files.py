@@ -54,8 +54,9 @@ def test_every_rule_has_a_log_and_names_its_outputs() -> None:
 def test_every_wildcard_is_bounded_and_no_rule_is_a_checkpoint() -> None:
     """Cases S11 and S17: which files there are is known before the first job."""
     text = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
-    wildcards = set(re.findall(r'(?<!f)"results/[^"\n]*\{(\w+)\}', text))
-    assert wildcards == {"run", "corpus"}
+    paths = re.findall(r'(?<!f)"(results/[^"\n]*)"', text)
+    wildcards = {name for path in paths for name in re.findall(r"\{(\w+)\}", path)}
+    assert wildcards == {"run", "corpus", "trunk", "steps"}
     bounds = " ".join(re.findall(r"wildcard_constraints:\n((?: +.*\n)+?)(?=\n|    \w+:)", text))
     assert set(re.findall(r"(\w+)=", bounds)) == wildcards
     assert "\ncheckpoint " not in text

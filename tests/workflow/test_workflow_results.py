@@ -54,9 +54,9 @@ def test_each_figure_is_there_in_every_format(finished: Finished, kind: str) -> 
 
 
 def test_the_tables_are_there(finished: Finished) -> None:
-    for name in ("runs.csv", "law.csv"):
+    for name in ("runs.csv", "law.csv", "cost.csv"):
         assert len(below(finished, f"tables/{name}").read_text().splitlines()) > 1
-    for name in ("runs.tex", "law.tex", "numbers.tex"):
+    for name in ("runs.tex", "law.tex", "cost.tex", "numbers.tex"):
         assert "\\" in below(finished, f"tables/{name}").read_text()
 
 

@@ -7,6 +7,8 @@ rule tables:
         runs_tex=f"{STUDY}/tables/runs.tex",
         law_csv=f"{STUDY}/tables/law.csv",
         law_tex=f"{STUDY}/tables/law.tex",
+        cost_csv=f"{STUDY}/tables/cost.csv",
+        cost_tex=f"{STUDY}/tables/cost.tex",
         numbers=f"{STUDY}/tables/numbers.tex",
     log:
         f"{STUDY}/logs/tables.log",

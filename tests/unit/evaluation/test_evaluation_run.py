@@ -17,6 +17,7 @@ from scalelab.errors import UserError
 from scalelab.evaluation.collect import collect
 from scalelab.evaluation.run import documents, evaluate
 from scalelab.files import digest, read_json, write_json
+from scalelab.plan.trunks import common
 from scalelab.training.run import train
 
 Spec = Callable[..., dict[str, Any]]
@@ -166,11 +167,33 @@ def test_the_table_has_a_row_a_run_with_every_digit(study: tuple[Path, dict[str,
     assert good["tokens_per_param"] == run["D"] / run["counts"]["N"]
     assert (good["status"], bad["status"]) == ("ok", "diverged")
     assert str(bad["reason"]).startswith("step ")
+    assert good["flops_per_second"] == run["C"] / run["seconds"]
+    for name in ("seconds", "tokens_per_second", "peak_memory_bytes", "checkpoint_bytes"):
+        assert good[name] == run[name]
+    for name in ("threads", "precision", "device"):
+        assert good[name] == run[name]
+    assert (good["resumed"], bad["resumed"]) == (0, 0)
     assert (good["eval_split"], good["eval_context"], good["eval_stride"]) == ("test", 16, 8)
     for label in table.index:
         link = root / "study" / "checkpoints" / label
         assert (link / "config.json").exists()
         assert not link.is_symlink() or not Path(link.readlink()).is_absolute()
+
+
+def test_a_share_of_the_peak_and_how_often_a_run_was_taken_up_are_collected(
+    study: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    root, plan = study
+    one = plan["runs"][0]["id"]
+    shutil.copytree(root / one, tmp_path / one)
+    path = tmp_path / one / "run.json"
+    run = {**read_json(path), "mfu": 0.25, "processes": 2, "resumed_from": [8, 20], "seconds": 0}
+    run["trunk_steps"] = 45
+    write_json(path, run)
+    (row,) = collect({**plan, "runs": plan["runs"][:1]}, tmp_path).to_dict("records")
+    assert (row["mfu"], row["processes"], row["resumed"]) == (0.25, 2, 2)
+    assert row["flops_per_second"] is None, "a run without a step took no time"
+    assert (row["trunk"], row["trunk_steps"]) == (digest(common(run["spec"])), 45)
 
 
 def test_rows_stand_by_size_and_only_those_of_the_plan(study: tuple[Path, dict[str, Any]]) -> None:

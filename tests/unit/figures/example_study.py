@@ -10,13 +10,17 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import least_squares
 from scipy.special import stdtrit
+
+from scalelab.laws.growth import growth
 
 E, A, ALPHA = 1.6, 19.0, 0.23
 COLUMNS = """id label family depth width heads context vocab N N_total N_embedding D C C_6ND
 tokens_per_param lr batch_tokens steps schedule seed loss_nats loss_nats_se perplexity bits_per_byte
-train_loss_nats tokens_per_second seconds peak_memory_bytes threads precision status reason corpus
+train_loss_nats tokens_per_second seconds flops_per_second mfu
+peak_memory_bytes checkpoint_bytes threads precision processes device resumed status reason corpus
 checkpoint"""
 SIZES = tuple(np.geomspace(1e4, 1e6, 8))
 
@@ -34,14 +38,19 @@ def write_study(
     outlier=None,
     labels=None,
     lines=120,
+    threads=None,
     name="example",
 ) -> Path:
-    """Write results/<name> and results/runs under `root`; give back the study's folder."""
+    """Write results/<name> and results/runs under `root`; give back the study's folder.
+
+    `threads`: {index of a size: threads} of the sizes that do not train with one.
+    """
     generator = np.random.default_rng(7)
     rows = []
     for index, size in enumerate(sizes):
         for seed in range(2 if index < two_seeds else 1):
             row = make_row(index, round(size), seed, generator, noise, floor)
+            row |= make_cost(row, (threads or {}).get(index, 1), failed=index in failed)
             row["label"] = (labels or {}).get(row["label"], row["label"])
             if index == outlier:
                 row["loss_nats"] *= 1.021
@@ -62,7 +71,8 @@ def write_study(
         writer.writeheader()
         writer.writerows(rows)
     fits = [make_fit(rows, column, law, extrapolate) for column in conventions]
-    laws = {"study": name, "fits": fits, "provenance": provenance()}
+    laws = {"study": name, "fits": fits, "growth": growth(pd.DataFrame(rows))}
+    laws["provenance"] = provenance()
     (study / "laws.json").write_text(json.dumps(laws, indent=1, allow_nan=False), encoding="utf-8")
     return study
 
@@ -80,9 +90,24 @@ def make_row(index, size, seed, generator, noise, floor) -> dict:
         "C_6ND": 6 * size * tokens, "tokens_per_param": 20, "lr": 0.003, "batch_tokens": 1024,
         "steps": max(tokens // 1024, 1), "schedule": "wsd", "seed": seed + 1, "loss_nats": loss,
         "loss_nats_se": 0.004, "train_loss_nats": loss - 0.02,
-        "tokens_per_second": 2e9 / size + 1000, "seconds": tokens / (2e9 / size + 1000),
-        "peak_memory_bytes": 300_000_000 + 40 * size, "threads": 1, "precision": "bf16",
+        "precision": "bf16", "processes": 1, "device": "cpu", "resumed": 0,
         "status": "ok", "reason": "", "corpus": "c0ffee123456",
+    }  # fmt: skip
+
+
+def make_cost(row, threads, failed) -> dict:
+    """The costs of a row: 10^11 FLOPs a second a thread at most, less for a small model.
+
+    A failed run ends a third of the way.
+    """
+    size, peak = row["N"], 1e11 * threads
+    share = 0.6 * size / (size + 3e4) * (1 + 0.03 * (row["seed"] - 1))
+    speed = share * peak / (row["C"] / row["D"])
+    seconds = row["D"] / speed / (3 if failed else 1)
+    return {
+        "threads": threads, "tokens_per_second": speed, "seconds": seconds, "mfu": share,
+        "flops_per_second": share * peak, "peak_memory_bytes": 300_000_000 + 40 * size,
+        "checkpoint_bytes": 60_000 + 4 * row["N_total"],
     }  # fmt: skip
 
 
@@ -219,5 +244,6 @@ CASES = {
     "narrow range": {"sizes": tuple(np.geomspace(2e5, 7e5, 5)), "extrapolate": False},
     "vague": {"noise": 0.03, "sizes": tuple(np.geomspace(1e4, 3e5, 5)), "two_seeds": 0},
     "outlier": {"outlier": 4},
+    "two thread counts": {"threads": {6: 2, 7: 2}, "failed": {5: "diverged"}},
     "three fits": {"conventions": ("N", "N_total", "C")},
 }

@@ -45,6 +45,7 @@ EDGES = [
     *((name, "scaling_law") for name in CASES if name != "usual"),
     *((name, "loss_vs_tokens") for name in ("three sizes", "three failed", "large models")),
     *((name, "loss_vs_flops") for name in ("one size diverged", "narrow range")),
+    *((name, "cost") for name in ("three sizes", "two thread counts")),
     *((name, "scaling_law_conventions") for name in ("three fits", "no extrapolation")),
 ]
 

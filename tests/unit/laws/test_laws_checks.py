@@ -191,6 +191,7 @@ def sweep(*trials: tuple[float, float]) -> pd.DataFrame:
     ],
 )
 def test_a_best_learning_rate_at_the_edge_of_its_sweep_is_told(trials, ok, text):
+    """Case T02."""
     line = check(laws.fit("power_offset", sweep(*trials)), "learning rate")
     assert line["ok"] is ok and text in line["message"]
 

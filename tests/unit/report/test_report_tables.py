@@ -87,7 +87,7 @@ def test_law_table_has_full_precision(tables):
         assert [float(row["low"]), float(row["high"])] == study.fits[0]["intervals"][name]
 
 
-@pytest.mark.parametrize("name", ["runs.tex", "law.tex"])
+@pytest.mark.parametrize("name", ["runs.tex", "law.tex", "cost.tex"])
 def test_latex_table_is_regular_and_says_where_it_comes_from(tables, name):
     text = tables[1][name]
     head = "\n".join(line for line in text.splitlines() if line.startswith("%"))
@@ -117,6 +117,6 @@ def test_command_writes_all_tables(usual, tmp_path):
     words += ["--out", str(tmp_path)]
     assert command_tables.run(parser.parse_args(words)) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("law.csv", "law.tex", "numbers.tex", "runs.csv", "runs.tex")
+        *("cost.csv", "cost.tex", "law.csv", "law.tex", "numbers.tex", "runs.csv", "runs.tex")
     ]
     assert json.loads((usual / "laws.json").read_text())["study"] == "example"

@@ -142,6 +142,13 @@ def test_the_real_library_writes_a_run_whole_and_once(results: Path, spec: Spec)
     assert (summary["D"], summary["C"]) == (run["D"], run["C"])
     assert summary["heldout_loss_nats"] == score["loss_nats"]
     assert summary["status"] == "ok"
+    assert summary["train_seconds"] == run["seconds"]
+    assert summary["train_tokens_per_second"] == run["tokens_per_second"]
+    assert summary["train_flops_per_second"] == pytest.approx(run["C"] / run["seconds"])
+    for name in ("peak_memory_bytes", "checkpoint_bytes", "threads", "precision", "device"):
+        assert summary[name] == run[name]
+    assert summary["resumed"] == 0
+    assert {"mfu", "peak_flops_per_second"} <= set(summary)
 
     content = b"".join(path.read_bytes() for path in results.rglob("*") if path.is_file())
     assert KEY.encode() not in content, "a key stays out of the results"
@@ -184,6 +191,8 @@ def test_a_run_without_a_loss_is_logged_too(
     (folder / "metrics.jsonl").write_text("")
     assert track(results)["warnings"] == []
     assert made[0].summary["status"] == "diverged"
+    assert made[0].summary["reason"] == "step 3: words"
+    assert "diverged" in made[0].settings["tags"]
     assert made[0].summary["heldout_loss_nats"] is None
     assert made[0].steps == []
 
