@@ -1,6 +1,7 @@
 """The command line: one table from verb to the module that has its arguments and its action."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -61,8 +62,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _log(args: argparse.Namespace, text: str) -> None:
-    """Append to the log file of a verb that was given one and has begun it."""
+    """Append to the log file of a verb that was given one and has begun it.
+
+    A log that cannot be written to (a full disk) must not hide the error that was to stand in it.
+    """
     log = getattr(args, "log", None)
     if log and log.parent.is_dir():
-        with open(log, "a", encoding="utf-8") as out:
+        with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as out:
             out.write(text)

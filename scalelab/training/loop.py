@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,8 @@ class Trainer:
         path = paths.choose(
             self.shape, self.recipe["precision"], self.world.device, spec.get("threads", 1)
         )
+        if self.recipe.get("compile"):  # the compiler does what is done by hand
+            path = replace(path, by_hand=False)
         micro = micro_sequences(self.shape, self.batches.sequences, path, self.world.device)
         self._compute(path, micro)
         self.history: list[tuple[float, float, float]] = []

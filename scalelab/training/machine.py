@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+SLOW = 0.01
+"""Seconds of a product of (256, 256) matrices from which a larger one is not tried."""
 
 
 def set_up(threads: int) -> None:
@@ -44,19 +46,27 @@ def device() -> torch.device:
 def peak_flops_per_second(where: torch.device, dtype: torch.dtype, tf32: bool = False) -> float:
     """FLOPs a second of a large product of matrices: what MFU is measured against.
 
-    A product of (n, n) by (n, n) costs 2 n^3; n is as large as keeps this within a second or so.
+    A product of (n, n) by (n, n) costs 2 n^3; n is as large as keeps this within a second or so,
+    also in a precision that a processor has no units for.
     """
-    size = 1024 if where.type == "cpu" else 8192
+    with torch.no_grad(), matmul_precision(tf32):
+        for size in (256, 1024) if where.type == "cpu" else (8192,):
+            seconds = _product_seconds(size, where, dtype)
+            if seconds > SLOW:
+                break
+    return float(2 * size**3 / seconds)
+
+
+def _product_seconds(size: int, where: torch.device, dtype: torch.dtype) -> float:
     left = torch.ones(size, size, dtype=dtype, device=where)
     out, best = torch.empty_like(left), float("inf")
-    with torch.no_grad(), matmul_precision(tf32):
-        for _ in range(4):
-            _wait(where)
-            start = time.perf_counter()
-            torch.mm(left, left, out=out)
-            _wait(where)
-            best = min(best, time.perf_counter() - start)
-    return float(2 * size**3 / best)
+    for _ in range(4):
+        _wait(where)
+        start = time.perf_counter()
+        torch.mm(left, left, out=out)
+        _wait(where)
+        best = min(best, time.perf_counter() - start)
+    return best
 
 
 @contextlib.contextmanager

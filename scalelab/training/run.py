@@ -1,6 +1,8 @@
 """The verb `train`: one specification in; checkpoint, metrics and manifest out."""
 
 import json
+import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -199,6 +201,7 @@ def _result(this: Job, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
         "threads": this.threads,
         "processes": this.world.size,
         "precision": path.precision,
+        "weights": str(next(trainer.model.parameters()).dtype).removeprefix("torch."),
         "gradients_by_hand": path.by_hand,
         "micro_sequences": outcome.micro,
         "device": where.type,
@@ -224,12 +227,16 @@ def _write_checkpoint(
     path: Path, model: LanguageModel, shape: Shape, this: Job, result: dict[str, Any]
 ) -> int:
     """The model in transformers' layout, written without importing transformers (2 s a job)."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     config, weights = export(model, shape)
     separator = this.corpus.manifest["tokenizer"]["separator"]
     with atomic_folder(path) as temporary:
-        save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
+        try:
+            save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise _of_system(error, path) from None
         write_json(temporary / "config.json", config)
         tokenizer = (Path(this.corpus_folder) / "tokenizer.json").read_bytes()
         (temporary / "tokenizer.json").write_bytes(tokenizer)
@@ -245,6 +252,12 @@ def _write_checkpoint(
         )
         write_json(temporary / "scalelab.json", {"run": result["id"], **result["provenance"]})
         return sum(file.stat().st_size for file in temporary.iterdir())
+
+
+def _of_system(error: Exception, path: Path) -> Exception:
+    """The error of the system that safetensors tells in words alone; the error itself otherwise."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1])), str(path)) if told else error
 
 
 def _sweep(folder: Path) -> None:

@@ -55,10 +55,17 @@ def load(path: Path, identity: str) -> dict[str, Any]:
 
 
 def save(folder: Path, step: int, content: dict[str, Any]) -> int:
-    """Write the state after `step` steps, drop old ones, return its size in bytes."""
-    size = write(folder / f"{step:09d}.state", {"step": step, **content})
-    for old in _files(folder)[:-KEEP]:
-        old.unlink(missing_ok=True)
+    """Write the state after `step` steps, drop the others but the one before, return its bytes.
+
+    A state of a later step was passed over (damaged, or of other settings): were it counted, the
+    new ones would be dropped for it.
+    """
+    path = folder / f"{step:09d}.state"
+    size = write(path, {"step": step, **content})
+    kept = [other for other in _files(folder) if other <= path][-KEEP:]
+    for other in _files(folder):
+        if other not in kept:
+            other.unlink(missing_ok=True)
     return size
 
 

@@ -29,7 +29,7 @@ class LossScale:
     """Dynamic loss scaling for fp16 (Micikevicius et al. 2018, section 3.2).
 
     A step whose gradients overflow is skipped and the scale halved; after PATIENCE good steps it
-    is doubled. 1 and never changed for other precisions.
+    is doubled. Other precisions have none.
     """
 
     value: float = 1.0
@@ -100,26 +100,27 @@ class Stepper:
         Raises:
             OutOfMemory: on any of the processes, even with one sequence at a time.
         """
-        own = self.world.share(len(inputs))
+        own, tokens = self.world.share(len(inputs)), targets.numel()
+        # The scale is of the mean loss of the batch; gradients are those of the sum.
+        factor = self.scale.value / tokens if self.scale.moves else 1.0
         short = ""
         try:
-            loss = self._sum(inputs[own], targets[own])
+            loss = self._sum(inputs[own], targets[own], factor)
         except OutOfMemory as error:
             loss, short = 0.0, str(error)
         loss, lacking = self.world.total([loss, float(bool(short))])
         if lacking:
             raise OutOfMemory(short or "another process of the run has too little memory")
-        tokens = targets.numel()
-        norm = self.optimizer.step(lr, tokens * self.scale.value, self.clip, self.world)
+        norm = self.optimizer.step(lr, tokens * factor, self.clip, self.world)
         finite = math.isfinite(norm)
         if self.scale.after(finite) and not finite and math.isfinite(loss):
             norm = 0.0
         return loss, norm
 
-    def _sum(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+    def _sum(self, inputs: torch.Tensor, targets: torch.Tensor, factor: float) -> float:
         while True:
             try:
-                return self._accumulate(inputs, targets)
+                return self._accumulate(inputs, targets, factor)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -132,13 +133,13 @@ class Stepper:
             self.micro = max(1, self.micro // 2)
             self.say(f"out of memory, {self.micro} sequences at once from now")
 
-    def _accumulate(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+    def _accumulate(self, inputs: torch.Tensor, targets: torch.Tensor, factor: float) -> float:
         total, where = 0.0, self.world.device
         for start in range(0, len(inputs), self.micro):
             part = slice(start, start + self.micro)
             with autocast(where, self.path):
                 loss = self.model(inputs[part].to(where), targets[part].to(where))
-            (loss * self.scale.value if self.scale.moves else loss).backward()
+            (loss if factor == 1 else loss * factor).backward()
             total += loss.item()
         return total
 

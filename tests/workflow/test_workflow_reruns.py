@@ -197,3 +197,18 @@ def test_a_run_that_diverges_is_recorded_and_stops_nothing(project: Project) -> 
 def test_results_without_the_memory_of_snakemake_are_still_whole(project: Project) -> None:
     shutil.rmtree(project.root / ".snakemake")
     assert project.jobs() == {}
+
+
+def test_a_study_of_several_d_gains_one_and_trains_that_alone(project: Project) -> None:
+    schedule = {"kind": "wsd", "warmup_tokens": 5120, "cooldown": 0.3, "share_trunk": True}
+    study = {"ladder": {"widths": [8]}, "training": {"tokens": None, "schedule": schedule}}
+    project.write(**study, fits=[], axes={"training.tokens": [60_000, 120_000]})
+    output = project.complete()
+    assert "2 runs branch from 1 trunks: 23% of the training FLOPs saved" in output
+    branched = {row["D"]: int(row["trunk_steps"]) for row in project.rows()}
+    assert branched == {"59904": 164, "120064": 328}
+    assert "Nothing to be done" in project.complete()
+    project.write(**study, fits=[], axes={"training.tokens": [60_000, 90_000, 120_000]})
+    jobs = project.jobs()
+    # The state at the third end follows that at the new second one; no other run is trained.
+    assert (jobs["train"], jobs["evaluate"], jobs["trunk"]) == (1, 1, 2)

@@ -64,7 +64,8 @@ def read_runs(
     numbers = {name: source for name, source in mapping.items() if name != "loss_nats"}
     for name, source in numbers.items():
         data[name] = [
-            parse_cell(path, lines[i], source, data[source][i], False) for i in range(len(rows))
+            parse_cell(path, lines[i], source, data[source][i], False, gone[i])
+            for i in range(len(rows))
         ]
         if name != source and source in data and source not in mapping:
             del data[source]
@@ -203,9 +204,11 @@ def _own_unit(name: str) -> str | None:
 def parse_cell(
     path: str | Path, line: int, column: str, text: str, is_loss: bool, failed: bool = False
 ) -> float:
-    """One number. A loss may be missing, nan or inf in a run whose status says that it failed."""
+    """One number. In a run whose status says that it failed it may be missing, nan or inf, and a
+    count may be 0: of tokens, where it failed in its first step.
+    """
     no_number = text.lower().lstrip("+-") in ("", "nan", "inf", "infinity", "none", "null", "na")
-    if is_loss and failed and no_number:
+    if failed and no_number:
         return math.nan
     where = f"{path}, line {line}, column {column!r}"
     match = NUMBER.fullmatch(text)
@@ -219,7 +222,8 @@ def parse_cell(
         raise UserError(f"{where}: found {found}, expected {expected}")
     suffix = match[2].upper() if match[2] == "k" else match[2]
     value = float(match[1]) * LARGE[suffix]
-    if not (value > 0 and math.isfinite(value)):
+    nought = failed and not is_loss and value == 0
+    if not (value > 0 and math.isfinite(value)) and not nought:
         raise UserError(f"{where}: found {text!r}, expected a finite number above 0")
     return value
 

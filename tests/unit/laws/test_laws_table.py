@@ -108,6 +108,22 @@ def test_a_blank_loss_is_an_error_unless_the_run_failed(tmp_path):
     assert np.isnan(table["loss_nats"].iloc[1])
 
 
+@pytest.mark.parametrize("tokens", ["0", "", "nan"])
+def test_a_run_that_failed_in_its_first_step_has_seen_no_tokens(tmp_path, tokens):
+    header = "N,D,bits_per_byte,loss_nats,status"
+    rows = [(size, "4000000", "1.5", loss, "ok") for size, loss in BODY]
+    rows[1] = (BODY[1][0], tokens, "", "", "oom")
+    table = laws.read_runs(write(tmp_path, header, rows))
+    block = laws.fit("power", table, x="N").block
+    assert [row["reason"] for row in block["excluded"]] == ["oom"]
+    rows[1] = (BODY[1][0], tokens, "1.5", BODY[1][1], "ok")
+    with pytest.raises(UserError, match="line 3, column 'D': found"):
+        laws.read_runs(write(tmp_path, header, rows))
+    rows[1] = (BODY[1][0], "-5", "", "", "oom")
+    with pytest.raises(UserError, match="line 3, column 'D': found '-5'"):
+        laws.read_runs(write(tmp_path, header, rows))
+
+
 def test_a_loss_that_is_no_number_needs_a_status_that_says_why(tmp_path):
     rows = [(f"r{i}", *row, "ok") for i, row in enumerate(BODY)]
     rows[4] = ("r4", "10000000", "inf", "ok")

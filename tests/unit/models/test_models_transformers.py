@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from scalelab.corpus.shards import load
 from scalelab.evaluation.perplexity import held_out, token_losses, windows
-from scalelab.evaluation.run import documents, load_model
+from scalelab.evaluation.run import documents, evaluate, load_model
 from scalelab.files import read_json, write_json
 from scalelab.models import build, export, registry
 from scalelab.plan.families import Shape
@@ -84,3 +85,35 @@ def test_the_checkpoint_says_what_it_is(trained: Path) -> None:
     assert about["run"] == run["id"]
     assert about["data_hash"] == run["provenance"]["data_hash"]
     assert run["checkpoint_bytes"] == sum(file.stat().st_size for file in folder.iterdir())
+
+
+def test_losses_do_not_depend_on_dropout(
+    trained: Path, corpus_folder: Path, tmp_path: Path
+) -> None:
+    """Case T10: no family has dropout, so it is 0 in what a run leaves; here it is set to 0.5."""
+    shutil.copytree(trained, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint" / "config.json"
+    config = read_json(path)
+    keys = [key for key in config if "pdrop" in key or "dropout" in key]
+    assert len(keys) == 3
+    assert {config[key] for key in keys} == {0}
+    write_json(path, {**config, **dict.fromkeys(keys, 0.5)})
+
+    settings = {"format": 1, "split": "test", "context": 16, "stride": 16}
+    found = [
+        evaluate(run, corpus_folder, settings, tmp_path / "e.json", 1, lambda _: None)["loss_nats"]
+        for run in (trained, trained, tmp_path / "run", tmp_path / "run")
+    ]
+    assert len(set(found)) == 1
+
+    tokens = torch.randint(257, (4, 16), generator=torch.manual_seed(0))
+
+    def loss(run: Path, training: bool) -> float:
+        model = transformers.AutoModelForCausalLM.from_pretrained(run / "checkpoint")
+        with torch.no_grad():
+            return float(model.train(training)(tokens, labels=tokens).loss)
+
+    expected = loss(trained, training=False)
+    assert loss(trained, training=True) == expected
+    assert loss(tmp_path / "run", training=False) == expected
+    assert loss(tmp_path / "run", training=True) != expected, "0.5 is dropout indeed"

@@ -183,6 +183,7 @@ def test_a_power_rule_follows_the_size(of: str) -> None:
 
 
 def test_tokens_are_what_whole_steps_see() -> None:
+    """Case T09."""
     for run in plan({"training.tokens": 10_000, "training.batch_tokens": 96}).runs:
         assert run.spec["training"]["steps"] == 104
         assert run.tokens == 104 * 96 == 9984

@@ -99,6 +99,7 @@ def test_equal_runs_have_equal_weights(corpus_folder: Path, tmp_path: Path, spec
 
 
 def test_a_diverged_run_is_a_result(corpus_folder: Path, tmp_path: Path, spec: Spec) -> None:
+    """Case T01."""
     out = tmp_path / "run"
     assert main(words(spec(lr=10.0), corpus_folder, out)) == 0
     result = strict((out / "run.json").read_text())
@@ -204,6 +205,7 @@ def test_signals_are_given_back(corpus_folder: Path, tmp_path: Path, spec: Spec)
 def test_a_terminated_process_is_taken_up_by_the_same_command(
     corpus_folder: Path, tmp_path: Path, spec: Spec
 ) -> None:
+    """Case T06: one process saves, another one reads."""
     out = tmp_path / "it's a run"
     settings = spec(steps=600, batch_tokens=32)
     write_json(tmp_path / "spec.json", settings)
