@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent
 CODE = {
     "corpus": ("corpus/prepare", "corpus/sources/{source}"),
     "train": ("training/run", "plan/families/{family}", "models/families/{family}"),
+    "trunk": ("training/trunk", "plan/families/{family}", "models/families/{family}"),
     "evaluate": ("evaluation/run", "plan/families/{family}", "models/families/{family}"),
     "collect": ("evaluation/collect",),
     "track": ("tracking",),

@@ -122,7 +122,15 @@ def check(study: Study, source: str) -> None:
             "that is a share of the run differs with D), found kind "
             f"{schedule.kind} and warmup_tokens {schedule.warmup_tokens}"
         )
-    if training.schedule.warmup + training.schedule.cooldown > 1:
+    if schedule.share_trunk and training.beta2 == "auto":
+        raise UserError(
+            f"{source}: training: share_trunk needs one beta2 for all D, found auto, which follows "
+            "the length of a run"
+        )
+    if study.compute.sharding and study.compute.large_processes == 1:
+        raise UserError(f"{source}: compute: sharding needs large_processes of 2 or more, found 1")
+    shares = schedule.kind == "wsd" and schedule.warmup_tokens is None
+    if shares and schedule.warmup + schedule.cooldown > 1:
         raise UserError(
             f"{source}: training.schedule: warmup {training.schedule.warmup:g} and cooldown "
             f"{training.schedule.cooldown:g} are shares of one run and must not exceed 1 together"

@@ -82,7 +82,7 @@ def token_losses(
                 index = np.array([span[0] for span in batch])[:, None] + np.arange(length)
                 inputs = torch.from_numpy(padded[index]).to(device)
                 targets = torch.from_numpy(padded[index + 1]).to(device)
-                losses = model.losses(inputs, targets).double().cpu().numpy()
+                losses = model.losses(inputs, targets).cpu().double().numpy()
                 for row, (first, end, scored) in zip(losses, batch, strict=True):
                     out[scored:end] = row[scored - first :]
     return out

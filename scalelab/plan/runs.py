@@ -234,6 +234,13 @@ def _run(
         )
     warmup = _warmup(training.schedule, steps, batch_tokens, counts.n, tokens, where)
     large = study.compute.large_from is not None and counts.n >= study.compute.large_from
+    processes = study.compute.large_processes if large else 1
+    if sequences < processes or (study.compute.sharding and sequences % processes):
+        raise UserError(
+            f"compute.large_processes: {where} would share batches of {sequences} sequences among "
+            f"{processes} processes, expected "
+            f"{'a whole number' if study.compute.sharding else 'at least one'} for each"
+        )
     spec = {
         "format": FORMAT,
         "corpus": corpus_id,
@@ -261,8 +268,8 @@ def _run(
             "compile": training.compile,
         },
         "threads": study.compute.large_threads if large else 1,
-        "processes": study.compute.large_processes if large else 1,
-        "sharding": study.compute.sharding and large and study.compute.large_processes > 1,
+        "processes": processes,
+        "sharding": study.compute.sharding and processes > 1,
         "seed": seed,
     }
     axes = "".join(f"-{key.split('.')[-1]}{_short(value)}" for key, value in point.items())
@@ -300,12 +307,16 @@ def _value(setting: Any, n: int, tokens: float) -> float:
     if isinstance(setting, PowerRule):
         x = n if setting.of == "N" else tokens
         try:
-            return float(setting.value * (x / setting.at) ** setting.exponent)
+            value = float(setting.value * (x / setting.at) ** setting.exponent)
         except OverflowError:
+            value = math.inf
+        if not 0 < value < math.inf:
             raise UserError(
                 f"training: the power rule {setting.value:g} ({setting.of} / {setting.at:g})^"
-                f"{setting.exponent:g} is too large to compute at {setting.of} = {x:,.0f}"
-            ) from None
+                f"{setting.exponent:g} is too {'large' if value else 'small'} to compute at "
+                f"{setting.of} = {x:,.0f}"
+            )
+        return value
     return float(setting)
 
 

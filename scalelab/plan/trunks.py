@@ -1,8 +1,9 @@
 """Trunks of warmup-stable-decay: runs that differ in D alone share their steps at constant rate.
 
-Haegele et al. 2024, section 4: one run at constant rate, and from it a cooldown for each D. The
-steps before a cooldown are the same whatever follows, so a run that takes them from a trunk ends
-bitwise as it would alone, and sharing is no part of its specification.
+Haegele et al. 2024: one run at constant rate, and from it a cooldown for each D. The steps before a
+cooldown are the same whatever follows, so a run that takes them from a trunk ends bitwise as it
+would alone. `share_trunk` is in its specification all the same: what a job waits for must not
+depend on what else is in the study.
 """
 
 from collections import defaultdict

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from scalelab.errors import UserError
 from scalelab.logs import add_log_argument, json_argument, reporter
-
-STOPPED = 75
-"""Exit code of a run that was asked to stop and can be taken up again (EX_TEMPFAIL)."""
+from scalelab.training.launch import STOPPED, launch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,17 +68,21 @@ def in_processes(
     if args.processes < 1:
         raise UserError(f"--processes: found {args.processes}, expected 1 or more")
     if args.processes > 1 and "WORLD_SIZE" not in os.environ:
-        from scalelab.training.launch import launch
-
         return launch(args.words, args.processes)
-    from scalelab.training.loop import Interrupted
+    from scalelab.training.loop import Interrupted, silent
 
-    report = reporter(args.log)
+    # Of several processes the first speaks for all.
+    first = os.environ.get("RANK", "0") == "0"
+    report = reporter(args.log) if first else silent
     try:
         work(max(1, args.threads // args.processes), report)
     except Interrupted as stopped:
         report(str(stopped))
         return STOPPED
+    except UserError:
+        if first:
+            raise
+        return 2
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -6,6 +6,7 @@ Sums are over tokens, so shares need not be equal; a step ends with one sum of t
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import distributed as dist
@@ -42,6 +43,22 @@ class World:
         dist.all_reduce(tensor)
         return [float(value) for value in tensor.tolist()]
 
+    def least(self, value: int) -> int:
+        """The smallest of a whole number over the processes."""
+        if self.size == 1:
+            return value
+        tensor = torch.tensor(value, device=self.device)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MIN)
+        return int(tensor)
+
+    def of_first(self, value: Any) -> Any:
+        """A plain value of the first process, for all."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
     def wait(self) -> None:
         """Go on when all processes are here."""
         if self.size > 1:
@@ -61,6 +78,8 @@ def join(where: torch.device) -> World:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World(device=where)
+    if where.type == "mps":  # gloo knows the processor alone
+        where = torch.device("cpu")
     if where.type == "cuda":
         torch.cuda.set_device(where)
     dist.init_process_group("nccl" if where.type == "cuda" else "gloo")

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 GRACE_SECONDS = 30
 """How long the others may take to end once one process has failed."""
+STOPPED = 75
+"""Exit code of a process that was asked to stop and has saved its state (EX_TEMPFAIL)."""
 
 
 def launch(words: Sequence[str], processes: int) -> int:
@@ -53,10 +55,17 @@ def launch(words: Sequence[str], processes: int) -> int:
 def _wait(children: Sequence["subprocess.Popen[bytes]"]) -> int:
     failed, since = 0, 0.0
     while any(child.poll() is None for child in children):
-        codes = [child.poll() for child in children]
-        if not failed and any(codes):
-            failed, since = next(code for code in codes if code), time.monotonic()
+        ended = [child.poll() for child in children]
+        wrong = [code for code in ended if code and code != STOPPED]
+        if not failed and wrong:
+            failed, since = _exit_code(wrong[0]), time.monotonic()
         if failed and time.monotonic() - since > GRACE_SECONDS:
             return failed
         time.sleep(0.05)
-    return failed or next((child.returncode for child in children if child.returncode), 0)
+    codes = [_exit_code(child.wait()) for child in children]
+    return failed or max(codes)
+
+
+def _exit_code(code: int) -> int:
+    """As a shell tells it: 128 and its number where a signal has ended a process."""
+    return code if code >= 0 else 128 - code

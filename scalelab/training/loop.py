@@ -19,7 +19,7 @@ from scalelab.seeds import stream
 from scalelab.training import machine, paths, state
 from scalelab.training.batches import Batches
 from scalelab.training.distributed import World
-from scalelab.training.optimizer import AdamW, FlatAdamW
+from scalelab.training.optimizer import AdamW, FlatAdamW, ordered
 from scalelab.training.progress import Progress, orphaned
 from scalelab.training.schedule import learning_rate
 from scalelab.training.step import LossScale, OutOfMemory, Stepper, micro_sequences
@@ -28,8 +28,8 @@ RECORDS = 150
 """Lines of metrics in a run, about."""
 ORPHAN_SECONDS = 1.0
 """How often a run looks whether the workflow that started it is still there."""
-WORSE = 1.05
-"""A run has diverged when its loss is this many times that of step 1: one batch alone is noisy."""
+WINDOW, WORSE = 10, 1.05
+"""A run has diverged when the mean loss of so many steps is so many times that of step 1."""
 
 
 class Interrupted(Exception):
@@ -79,6 +79,7 @@ class Trainer:
         self.spec, self.folder, self.identity = spec, folder, identity
         self.trunk_identity = trunk_identity
         self.world = world or World(device=machine.device())
+        self.sharded = bool(spec.get("sharding")) and self.world.size > 1
         self.report = report if self.world.first else silent
         self.label = label
         self.recipe = spec["training"]
@@ -89,21 +90,17 @@ class Trainer:
             tokens, self.shape.context, self.recipe["batch_tokens"], spec["seed"]
         )
         self.batches.require(self.steps)
-        if self.batches.sequences < self.world.size:
-            raise UserError(
-                f"compute.large_processes: {self.world.size} processes share batches of "
-                f"{self.batches.sequences} sequences, expected at least one for each"
-            )
+        check_shares(self.batches.sequences, self.world.size, self.sharded)
         self.model = build(self.shape, stream(spec["seed"], "initial weights"))
-        self.model.to(self.world.device)
         self.optimizer = self._optimizer()
-        path = paths.choose(
-            self.shape, self.recipe["precision"], self.world.device, spec.get("threads", 1)
+        where = self.world.device
+        path = self.world.of_first(
+            paths.choose(self.shape, self.recipe["precision"], where) if self.world.first else None
         )
         if self.recipe.get("compile"):  # the compiler does what is done by hand
             path = replace(path, by_hand=False)
-        micro = micro_sequences(self.shape, self.batches.sequences, path, self.world.device)
-        self._compute(path, micro)
+        micro = micro_sequences(self.shape, self.batches.sequences, path, where)
+        self._compute(path, self.world.least(micro))
         self.history: list[tuple[float, float, float]] = []
         """Of each step: summed loss in nats, norm of the gradient, seconds since the start."""
         self.resumed_from: list[int] = []
@@ -119,10 +116,11 @@ class Trainer:
             weight_decay=self.recipe["weight_decay"],
             matrix_rate=self.shape.mup_base / self.shape.width if self.shape.mup_base else 1.0,
         )
-        if self.spec.get("sharding") and self.world.size > 1:
+        if self.sharded:
             from scalelab.training.sharded import ShardedAdamW
 
             return ShardedAdamW(self.model, settings, self.world)
+        self.model.to(self.world.device)
         return FlatAdamW(self.model, settings)
 
     def _compute(self, path: paths.ComputePath, micro: int) -> None:
@@ -131,6 +129,7 @@ class Trainer:
         self.stepper = Stepper(
             *(model, self.optimizer, path, self.world, micro, self.recipe["clip"]),
             lambda text: self.report(f"{self.label}: {text}"),
+            collective=self.sharded,
         )
 
     def run(
@@ -146,6 +145,11 @@ class Trainer:
         """
         if not self._resume() and start is not None:
             self._branch(start)
+        if self.world.total([float(self.done != self.world.of_first(self.done))])[0]:
+            raise UserError(
+                f"{self.folder}: the processes of the run see different states, expected a folder "
+                "that all hosts share"
+            )
         if self.ended:
             return self._end(*self.ended)
         every = record_every(self.steps)
@@ -164,15 +168,11 @@ class Trainer:
                 return self._end("diverged", f"step {self.done + 1}: the {what} is not finite")
             now = time.monotonic()
             self.history.append((loss, norm, before + now - started))
+            worse = self._worse_than_at_start()
+            if worse:
+                return self._end("diverged", worse)
             if self.done % every == 0 or self.done == self.steps:
                 recent = self._record(max(self.done - every, 0), self.done)
-                if self._worse_than_at_start(recent["loss_nats"]):
-                    first = self.history[0][0] / self.recipe["batch_tokens"]
-                    return self._end(
-                        "diverged",
-                        f"step {self.done}: loss {recent['loss_nats']:.3f} nats is above step 1 "
-                        f"({first:.3f})",
-                    )
                 speed = recent["tokens_per_second"]
                 left = (self.steps - self.done) * self.recipe["batch_tokens"] / max(speed, 1e-9)
                 progress.show(self.done, recent["loss_nats"], speed, left)
@@ -205,14 +205,27 @@ class Trainer:
         """The model with its weights whole; to be called by all processes of the run."""
         if isinstance(self.optimizer, FlatAdamW):
             return self.model
-        model = build(self.shape, seed=0).to(self.world.device)
-        FlatAdamW(model, self.optimizer.settings).values.copy_(self.optimizer.state()["values"])
+        model, values = build(self.shape, seed=0), self.optimizer.state()["values"]
+        with torch.no_grad():
+            for parameter in ordered(model)[0] if self.world.first else ():
+                parameter.copy_(values[: parameter.numel()].view_as(parameter))
+                values = values[parameter.numel() :]
         return model
 
-    def _worse_than_at_start(self, mean: float) -> bool:
-        first = self.history[0][0] / self.recipe["batch_tokens"]
-        started = self.done > max(self.recipe["schedule"]["warmup_steps"], 2)
-        return started and mean > WORSE * first
+    def _worse_than_at_start(self) -> str | None:
+        """The sentence of a run that has diverged.
+
+        Looks at stretches that do not depend on the length of the run: a run and its trunk are
+        judged alike.
+        """
+        if self.done % WINDOW or self.done <= self.recipe["schedule"]["warmup_steps"]:
+            return None
+        batch = self.recipe["batch_tokens"]
+        recent = math.fsum(loss for loss, _, _ in self.history[-WINDOW:]) / (WINDOW * batch)
+        first = self.history[0][0] / batch
+        if recent <= WORSE * first:
+            return None
+        return f"step {self.done}: loss {recent:.3f} nats is above step 1 ({first:.3f})"
 
     def _record(self, start: int, end: int) -> dict[str, Any]:
         """The line of metrics for steps start + 1 to end."""
@@ -251,7 +264,11 @@ class Trainer:
 
     def _branch(self, trunk: Path) -> None:
         """Go on from the state of a trunk."""
-        found = state.load(trunk, self.trunk_identity)
+        try:
+            found = state.load(trunk, self.trunk_identity)
+        except UserError as error:  # a run ends the same either way
+            self.report(f"{self.label}: {error}; trained from its own start")
+            return
         self._take_over(found)
         self.ended = tuple(found["ended"]) if found["ended"] else None
         self.branched_at = self.done
@@ -260,7 +277,10 @@ class Trainer:
     def _take_over(self, found: dict[str, Any]) -> None:
         self.optimizer.restore(found["optimizer"])
         self.history = [(row[0], row[1], row[2]) for row in found["history"].tolist()]
-        self._compute(paths.ComputePath(**found["path"]), found["micro"])
+        path = paths.ComputePath(**found["path"])
+        if self.world.device.type != "cpu":  # of a run that began on a processor
+            path = replace(path, by_hand=False)
+        self._compute(path, found["micro"])
         self.stepper.scale = LossScale(**found["scale"])
 
     def _content(self) -> dict[str, Any]:
@@ -280,6 +300,7 @@ class Trainer:
             self.checkpoint_bytes = state.save(
                 self.folder, self.done, {"identity": self.identity, **content}
             )
+        self.world.wait()  # none leaves while the first one still writes
 
     def save_trunk(self, out: Path, outcome: Outcome) -> None:
         """Write the state for runs to branch from; to be called by all processes."""
@@ -300,6 +321,16 @@ class Trainer:
             self.checkpoint_bytes,
             self.resumed_from,
             self.branched_at,
+        )
+
+
+def check_shares(sequences: int, processes: int, sharded: bool) -> None:
+    """Raise `UserError` where the processes of a run cannot share its batches."""
+    if sequences < processes or (sharded and sequences % processes):
+        what = "a whole number" if sharded else "at least one"
+        raise UserError(
+            f"compute.large_processes: {processes} processes share batches of {sequences} "
+            f"sequences, expected {what} for each"
         )
 
 

@@ -5,10 +5,11 @@ import ctypes
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+
+from scalelab.errors import UserError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 SLOW = 0.01
@@ -35,21 +36,34 @@ def device() -> torch.device:
 
     With several processes on a host each takes the CUDA device of its local rank.
     """
-    chosen = os.environ.get("SCALELAB_DEVICE")
-    if chosen:
-        return torch.device(chosen)
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    here = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    chosen = os.environ.get("SCALELAB_DEVICE") or next(kind for kind in here if here[kind])
+    kind, _, index = chosen.partition(":")
+    if not here.get(kind) or (index and not index.isdigit()):
+        found = ", ".join(name for name in here if here[name])
+        raise UserError(f"SCALELAB_DEVICE: found {chosen!r}, expected one of {found}")
+    if kind != "cuda":
+        return torch.device(kind)
+    place = int(index or os.environ.get("LOCAL_RANK", "0"))
+    if place >= torch.cuda.device_count():
+        raise UserError(
+            f"process {place + 1} of this host has no CUDA device of its own: found "
+            f"{torch.cuda.device_count()}; lower compute.large_processes"
+        )
+    return torch.device("cuda", place)
 
 
-def peak_flops_per_second(where: torch.device, dtype: torch.dtype, tf32: bool = False) -> float:
+def peak_flops_per_second(where: torch.device, dtype: torch.dtype) -> float:
     """FLOPs a second of a large product of matrices: what MFU is measured against.
 
     A product of (n, n) by (n, n) costs 2 n^3; n is as large as keeps this within a second or so,
     also in a precision that a processor has no units for.
     """
-    with torch.no_grad(), matmul_precision(tf32):
+    with torch.no_grad():
         for size in (256, 1024) if where.type == "cpu" else (8192,):
             seconds = _product_seconds(size, where, dtype)
             if seconds > SLOW:
@@ -58,7 +72,7 @@ def peak_flops_per_second(where: torch.device, dtype: torch.dtype, tf32: bool = 
 
 
 def _product_seconds(size: int, where: torch.device, dtype: torch.dtype) -> float:
-    left = torch.ones(size, size, dtype=dtype, device=where)
+    left = torch.randn(size, size, dtype=dtype, device=where)
     out, best = torch.empty_like(left), float("inf")
     for _ in range(4):
         _wait(where)
@@ -67,17 +81,6 @@ def _product_seconds(size: int, where: torch.device, dtype: torch.dtype) -> floa
         _wait(where)
         best = min(best, time.perf_counter() - start)
     return best
-
-
-@contextlib.contextmanager
-def matmul_precision(tf32: bool) -> Iterator[None]:
-    """fp32 products in tf32 where asked for, exact ones otherwise."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _wait(where: torch.device) -> None:

@@ -15,8 +15,7 @@ class AdamW:
     """Its settings. AdamW as in Loshchilov and Hutter 2019, algorithm 2.
 
     matrix_rate multiplies the learning rate of matrices other than embeddings (muP, Yang et al.
-    2022, table 3: base width / width), and leaves their decay, lr x weight_decay, as it is
-    (independent weight decay, Wortsman et al. 2023).
+    2022, table 3: base width / width), and leaves their decay, lr x weight_decay, as it is.
     """
 
     beta1: float

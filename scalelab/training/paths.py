@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,11 +56,12 @@ class ComputePath:
 
     def apply(self, model: LanguageModel) -> None:
         """Have a model compute this way."""
+        torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
         model.head_dtype = DTYPES[self.precision]
         model.by_hand = DTYPES[self.precision] if self.by_hand else None
 
 
-def choose(shape: Shape, wanted: str, where: torch.device, threads: int) -> ComputePath:
+def choose(shape: Shape, wanted: str, where: torch.device) -> ComputePath:
     """The quickest path for a shape with a precision, or with the quickest one for `auto`.
 
     Raises:
@@ -74,7 +76,10 @@ def choose(shape: Shape, wanted: str, where: torch.device, threads: int) -> Comp
         return ComputePath(_of_accelerator(where) if wanted == "auto" else wanted, False)
     one_block = dataclasses.replace(shape, depth=1)
     key = digest(
-        [dataclasses.asdict(one_block), wanted, threads, torch.__version__, processor(), FORMAT]
+        [
+            *(dataclasses.asdict(one_block), wanted, torch.get_num_threads()),
+            *(torch.__version__, processor(), FORMAT),
+        ]
     )
     memory = _memory()
     # Under a lock: of two jobs that start together, the second takes what the first found.
@@ -88,7 +93,8 @@ def choose(shape: Shape, wanted: str, where: torch.device, threads: int) -> Comp
 
 def _measure(shape: Shape, wanted: str) -> ComputePath:
     """The first choice is fp32 with gradients by hand; another must be clearly quicker."""
-    hand = [True, False] if shape.context <= LONGEST else [False]
+    # In fp16 the cube of the GELU by hand overflows beyond 256.
+    hand = [True, False] if shape.context <= LONGEST and wanted != "fp16" else [False]
     precisions = [wanted] if wanted != "auto" else ["fp32"]
     if wanted == "auto" and not _hopeless(torch.bfloat16):
         precisions.append("bf16")
@@ -149,7 +155,7 @@ def _product(dtype: torch.dtype, repeats: int) -> float:
 
 def _of_accelerator(where: torch.device) -> str:
     if where.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "fp32"
 
 
@@ -168,7 +174,12 @@ def processor() -> str:
 
 def _memory() -> Path:
     """The file that keeps what was measured, in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    root = os.environ.get("XDG_CACHE_HOME")
+    if not root:
+        try:
+            root = str(Path.home() / ".cache")
+        except RuntimeError:  # a container whose user has no name and no home
+            root = tempfile.gettempdir()
     return Path(root) / "scalelab" / "paths.json"
 
 
@@ -177,7 +188,7 @@ def _read(memory: Path) -> dict[str, Any]:
     try:
         known = json.loads(memory.read_text(encoding="utf-8"))
         return {key: value for key, value in known.items() if _is_path(value)}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 

@@ -24,6 +24,7 @@ from scalelab.provenance import manifest, stage_digest
 from scalelab.training import machine, paths, state
 from scalelab.training.distributed import World, join
 from scalelab.training.loop import Interrupted, Outcome, Trainer, silent, write_metrics
+from scalelab.training.step import is_out_of_memory
 
 WAIT_SECONDS = 90
 """How long a run waits for another process that holds it. An orphan of a killed workflow saves its
@@ -95,6 +96,7 @@ def job(
     with _owner(folder, label, report) if world.first else nullcontext():
         if world.first:
             _sweep(folder)
+        world.wait()  # no process reads states before the first one holds the folder
         yield Job(
             spec,
             corpus_folder,
@@ -164,10 +166,7 @@ def train(
 
 def _result(this: Job, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
     counts, path, where = trainer.counts, outcome.path, this.world.device
-    peak = machine.peak_flops_per_second(
-        where, paths.DTYPES[path.precision], tf32=path.precision == "tf32"
-    )
-    peak *= this.world.size
+    peak = _peak(where, path) * this.world.size
     spec = this.spec
     tokens = outcome.steps * spec["training"]["batch_tokens"]
     tail = outcome.records[-max(1, len(outcome.records) // 20) :]
@@ -190,10 +189,10 @@ def _result(this: Job, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
         "train_loss_nats": last,
         "seconds": round(outcome.seconds, 3),
         "tokens_per_second": round(tokens / outcome.seconds, 1) if outcome.seconds else 0.0,
-        "peak_flops_per_second": float(f"{peak:.4g}"),
+        "peak_flops_per_second": float(f"{peak:.4g}") or None,
         "mfu": (
             round(tokens * counts.training_flops / outcome.seconds / peak, 4)
-            if outcome.seconds
+            if outcome.seconds and peak
             else None
         ),
         "peak_memory_bytes": machine.peak_memory_bytes(where),
@@ -210,6 +209,16 @@ def _result(this: Job, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
         "identity": this.identity,
         "provenance": manifest(spec, this.data_hash),
     }
+
+
+def _peak(where: Any, path: paths.ComputePath) -> float:
+    """FLOPs a second of a large product; 0 where a run has left no memory for it."""
+    try:
+        return machine.peak_flops_per_second(where, paths.DTYPES[path.precision])
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            return 0.0
+        raise
 
 
 def _complete(folder: Path, identity: str) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 torch's `fully_shard` splits parameters, gradients and the state of the optimiser over the processes
 and gathers one block at a time. The optimiser here has the methods of `FlatAdamW`, and its whole
-state has the same layout, so that a run can be taken up either way.
+state has the same layout.
 """
 
 import math
@@ -67,7 +67,7 @@ class ShardedAdamW:
             parameter.grad = None
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The whole state, gathered: to be called by all processes."""
+        """The whole state, gathered by all processes into the memory of the first one's host."""
         return {
             "values": self._whole([_local(p) for p in self.parameters]),
             "first": self._whole(self.first),
@@ -90,13 +90,14 @@ class ShardedAdamW:
                 offset += parameter.numel()
 
     def _whole(self, shards: list[torch.Tensor]) -> torch.Tensor:
-        gathered = [
-            DTensor.from_local(
+        gathered = []
+        for shard, p in zip(shards, self.parameters, strict=True):
+            whole = DTensor.from_local(
                 *(shard, p.device_mesh, p.placements), shape=p.shape, stride=p.stride()
             ).full_tensor()
-            for shard, p in zip(shards, self.parameters, strict=True)
-        ]
-        return torch.cat([tensor.detach().flatten() for tensor in gathered])
+            if self.world.first:
+                gathered.append(whole.detach().flatten().cpu())
+        return torch.cat(gathered) if gathered else torch.empty(0)
 
 
 def _local(tensor: Any) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from scalelab.errors import UserError
 from scalelab.plan.families import Shape
 from scalelab.training import machine
 from scalelab.training.distributed import World
@@ -73,7 +74,10 @@ def micro_sequences(shape: Shape, sequences: int, path: ComputePath, where: torc
 
 
 class Stepper:
-    """Forward, backward and update. `micro` is halved when memory runs out, and stays so."""
+    """Forward, backward and update. `micro` is halved when memory runs out, and stays so.
+
+    collective: the processes take every pass together (sharding), so none can repeat one alone.
+    """
 
     def __init__(
         self,
@@ -84,9 +88,10 @@ class Stepper:
         micro: int,
         clip: float,
         say: Callable[[str], None],
+        collective: bool = False,
     ) -> None:
         self.model, self.optimizer, self.path, self.world = model, optimizer, path, world
-        self.micro, self.clip, self.say = micro, clip, say
+        self.micro, self.clip, self.say, self.collective = micro, clip, say, collective
         self.scale = loss_scale(path.precision)
 
     def __call__(
@@ -121,10 +126,17 @@ class Stepper:
         while True:
             try:
                 return self._accumulate(inputs, targets, factor)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
+                _refuse_no_compiler(error)
                 if not is_out_of_memory(error):
                     raise
-                message = str(error).splitlines()[0]
+                message = (str(error) or "out of memory").splitlines()[0]
+            if self.collective:
+                raise UserError(
+                    f"out of memory with {self.micro} sequences at once: with compute.sharding a "
+                    "pass of one process cannot be repeated; use more processes or a shorter "
+                    "model.context"
+                )
             self.optimizer.forget()
             if self.micro == 1:
                 raise OutOfMemory(message)
@@ -144,6 +156,17 @@ class Stepper:
         return total
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch says that memory has run out."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+def _refuse_no_compiler(error: Exception) -> None:
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        raise UserError(
+            f"training.compile: torch.compile fails here ({str(error).strip().splitlines()[0]}); "
+            "set it to false or install a C++ compiler"
+        ) from None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory has run out, in the words of processors, CUDA or MPS."""
+    told = str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        words in told for words in ("allocate memory", "out of memory", "ALLOC_FAILED", "bad_alloc")
+    )

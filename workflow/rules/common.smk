@@ -114,7 +114,7 @@ def trunk_processes(wildcards):
 
 
 def trunk_code(wildcards):
-    return stage_digest("train", family=TRUNKS[wildcards.trunk].spec["model"]["family"])
+    return stage_digest("trunk", family=TRUNKS[wildcards.trunk].spec["model"]["family"])
 
 
 def as_option(name, path):

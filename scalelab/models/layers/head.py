@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-ROWS_AT_ONCE = 2**21
-"""Logits held at once by the output head (8 MiB in fp32)."""
+ROWS_AT_ONCE, ROWS_ON_ACCELERATOR = 2**21, 2**27
+"""Logits held at once by the output head (8 and 512 MiB in fp32)."""
 FAINT = 1e-30
 """Probability below which its logarithm is had from the logits: it may have lost its digits."""
 
@@ -85,7 +85,8 @@ def head_losses(
 
 
 def _chunks(targets_R: torch.Tensor, head_VD: torch.Tensor) -> list[slice]:
-    rows = max(1, ROWS_AT_ONCE // head_VD.shape[0])
+    most = ROWS_AT_ONCE if head_VD.device.type == "cpu" else ROWS_ON_ACCELERATOR
+    rows = max(1, most // head_VD.shape[0])
     return [slice(start, start + rows) for start in range(0, len(targets_R), rows)]
 
 
@@ -97,7 +98,9 @@ def _cross_entropy(
     chosen = probabilities.gather(1, targets_R[:, None])[:, 0]
     losses = -chosen.log()
     faint = chosen < FAINT
-    if faint.any():
+    if logits_RV.device.type != "cpu":  # there a look at the values costs more than they do
+        losses = F.cross_entropy(logits_RV, targets_R, reduction="none")
+    elif faint.any():
         logits, targets = logits_RV[faint], targets_R[faint]
         losses[faint] = F.cross_entropy(logits, targets, reduction="none")
     return losses.sum(), probabilities

@@ -227,6 +227,23 @@ def test_runs_that_differ_in_D_alone_share_a_trunk_when_asked_to() -> None:
     assert note.endswith("25% of the training FLOPs saved")
 
 
+def test_a_trunk_of_many_beta2_is_refused() -> None:
+    schedule = {"kind": "wsd", "warmup_tokens": 1000, "share_trunk": True}
+    told = refusal({"training.schedule": schedule, "training.beta2": "auto"})
+    assert "share_trunk needs one beta2 for all D, found auto" in told
+
+
+@pytest.mark.parametrize("value", [1e308, 1e-308])
+def test_a_rule_that_leaves_the_numbers_is_refused(value: float) -> None:
+    rule = {"value": value, "at": 1, "exponent": 1 if value > 1 else -5}
+    assert "to compute at N" in refusal({"training.lr": rule})
+
+
+def test_shares_that_are_not_used_are_not_added_up() -> None:
+    cosine = plan({"training.schedule": {"kind": "cosine", "warmup": 0.8}})
+    assert cosine.runs[0].spec["training"]["schedule"]["cooldown_steps"] == 0
+
+
 @pytest.mark.parametrize(
     "schedule", [{"kind": "cosine", "warmup_tokens": 20_000}, {"kind": "wsd"}], ids=str
 )
@@ -235,13 +252,19 @@ def test_a_trunk_that_cannot_be_shared_is_refused(schedule: dict[str, Any]) -> N
         plan({"training.schedule": {**schedule, "share_trunk": True}})
 
 
-def test_muP_is_in_the_shape_and_sharding_needs_processes() -> None:
+def test_muP_is_in_the_shape() -> None:
     (run, *_) = plan({"model.mup_base_width": 64}).runs
     assert run.spec["model"]["mup_base"] == 64
     assert plan({}).runs[0].spec["model"]["mup_base"] == 0
-    alone = {"compute.sharding": True, "compute.large_from": 1}
-    assert not plan(alone).runs[0].spec["sharding"]
-    assert plan({**alone, "compute.large_processes": 2}).runs[0].spec["sharding"]
+
+
+def test_sharding_needs_processes_that_share_the_batch() -> None:
+    sharded = {"compute.sharding": True, "compute.large_from": 1}
+    assert "sharding needs large_processes of 2 or more" in refusal(sharded)
+    assert plan({**sharded, "compute.large_processes": 2}).runs[0].spec["sharding"]
+    assert "4 sequences among 3 processes" in refusal({**sharded, "compute.large_processes": 3})
+    many = {"compute.large_from": 1, "compute.large_processes": 10**9}
+    assert "expected at least one for each" in refusal(many)
 
 
 @pytest.mark.parametrize("target", [2_000, 20_000, 123_456, 1_000_000])

@@ -10,7 +10,7 @@ import torch
 from scalelab.errors import UserError
 from scalelab.models import build
 from scalelab.plan.families import Shape
-from scalelab.training import paths
+from scalelab.training import machine, paths
 from scalelab.training.paths import ComputePath, choose
 
 CPU = torch.device("cpu")
@@ -53,7 +53,7 @@ def test_another_way_than_the_first_must_be_clearly_quicker(
     monkeypatch.setattr(paths, "_hopeless", lambda _: False)
     slow = {(precision, hand): 9.0 for precision in ("fp32", "bf16") for hand in (True, False)}
     monkeypatch.setattr(paths, "_seconds", timed({**slow, **seconds}, []))
-    assert choose(SHAPE, "auto", CPU, 1) == ComputePath(*expected)
+    assert choose(SHAPE, "auto", CPU) == ComputePath(*expected)
 
 
 def test_what_was_measured_is_remembered_by_shape_and_threads(
@@ -62,13 +62,15 @@ def test_what_was_measured_is_remembered_by_shape_and_threads(
     seen: list[ComputePath] = []
     seconds = {("fp32", True): 1.0, ("fp32", False): 0.5}
     monkeypatch.setattr(paths, "_seconds", timed(seconds, seen))
-    first = choose(SHAPE, "fp32", CPU, 1)
+    first = choose(SHAPE, "fp32", CPU)
     assert first == ComputePath("fp32", False) and len(seen) == 2
     seconds["fp32", False] = 5.0
-    assert choose(SHAPE, "fp32", CPU, 1) == first and len(seen) == 2
-    assert choose(SHAPE, "fp32", CPU, 2) == ComputePath("fp32", True)
+    assert choose(SHAPE, "fp32", CPU) == first and len(seen) == 2
+    with monkeypatch.context() as two:
+        two.setattr(torch, "get_num_threads", lambda: 2)
+        assert choose(SHAPE, "fp32", CPU) == ComputePath("fp32", True)
     memory.write_text(memory.read_text(encoding="utf-8")[:30], encoding="utf-8")
-    assert choose(SHAPE, "fp32", CPU, 1) == ComputePath("fp32", True), "damaged: measured anew"
+    assert choose(SHAPE, "fp32", CPU) == ComputePath("fp32", True), "damaged: measured anew"
     assert len(json.loads(memory.read_text(encoding="utf-8"))) == 1
 
 
@@ -78,23 +80,40 @@ def test_a_cache_folder_that_cannot_be_written_to_costs_a_measurement_only(
     blocked = tmp_path / "file"
     blocked.write_text("", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    assert choose(SHAPE, "fp32", CPU, 1).precision == "fp32"
+    assert choose(SHAPE, "fp32", CPU).precision == "fp32"
 
 
 def test_a_precision_that_is_asked_for_is_taken() -> None:
     for wanted in ("fp32", "bf16", "fp16"):
-        assert choose(SHAPE, wanted, CPU, 1).precision == wanted
-    assert choose(SHAPE, "auto", CPU, 1).precision in ("fp32", "bf16")
+        assert choose(SHAPE, wanted, CPU).precision == wanted
+    assert choose(SHAPE, "auto", CPU).precision in ("fp32", "bf16")
 
 
 def test_a_precision_that_the_device_lacks_is_one_sentence() -> None:
     with pytest.raises(UserError, match="found tf32, which cpu does not have here; expected fp32"):
-        choose(SHAPE, "tf32", CPU, 1)
+        choose(SHAPE, "tf32", CPU)
+
+
+def test_tf32_is_switched_on_for_a_run_that_asks_for_it() -> None:
+    model = build(SHAPE, seed=1)
+    for precision, expected in (("tf32", "high"), ("fp32", "highest")):
+        ComputePath(precision, False).apply(model)
+        assert torch.get_float32_matmul_precision() == expected
+
+
+@pytest.mark.parametrize("name", ["cuda", "xpu", "cpu:x", "cuda:zero"])
+def test_a_device_that_is_not_here_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("SCALELAB_DEVICE", name)
+    with pytest.raises(UserError, match=f"SCALELAB_DEVICE: found '{name}', expected one of"):
+        machine.device()
 
 
 def test_long_sequences_are_not_computed_by_hand() -> None:
     long = Shape("gpt2", depth=1, width=8, heads=2, context=1024, vocab=31)
-    assert not choose(long, "fp32", CPU, 1).by_hand
+    assert not choose(long, "fp32", CPU).by_hand
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from scalelab.cli import main
 from scalelab.plan.trunks import branch_step, common, trunks
-from scalelab.training.loop import Trainer
+from scalelab.training.loop import Interrupted, Trainer
 from scalelab.training.run import read_metrics
 
 Spec = Callable[..., dict[str, Any]]
@@ -60,17 +60,43 @@ def test_runs_from_a_trunk_equal_those_trained_alone_to_the_bit(
     assert json.loads((tmp_path / "alone-90" / "run.json").read_text())["trunk_steps"] == 0
 
 
-def test_a_trunk_of_other_settings_is_refused(
-    spec: Spec, corpus_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("how", ["other settings", "damaged"])
+def test_without_its_trunk_a_run_trains_from_its_own_start(
+    spec: Spec, corpus_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
     one, state = of_steps(spec, 40, 12), tmp_path / "trunk" / "28.state"
     assert call("trunk", common(one), corpus_folder, state, "--steps", "28") == 0
-    other = of_steps(spec, 40, 12, lr=0.02)
+    run = one if how == "damaged" else of_steps(spec, 40, 12, lr=0.02)
+    if how == "damaged":
+        state.write_bytes(state.read_bytes()[:-1])
     capsys.readouterr()
-    assert call("train", other, corpus_folder, tmp_path / "run", "--start", str(state)) == 2
+    assert call("train", run, corpus_folder, tmp_path / "run", "--start", str(state)) == 0
     told = capsys.readouterr().err
-    assert told.strip() == f"scalelab train: {state}: made by other settings, data or code"
-    assert not (tmp_path / "run" / "run.json").exists()
+    why = "damaged (checksum differs)" if how == "damaged" else "made by other settings"
+    assert f"{state}: {why}" in told and "trained from its own start" in told
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["trunk_steps"] == 0
+
+
+def test_a_run_and_its_trunk_are_judged_alike(spec: Spec, tokens: Any, tmp_path: Path) -> None:
+    """One bad batch must not end a trunk whose run it would not end."""
+    one = of_steps(spec, 300, 90, batch_tokens=32)
+
+    def trainer(name: str, settings: dict[str, Any]) -> Trainer:
+        made = Trainer(settings, tokens, tmp_path / name, name, print, name, trunk_identity="t")
+        real = made.stepper._accumulate
+
+        def noisy(*batch: Any) -> float:
+            return real(*batch) * (8 if made.done == 51 else 1)
+
+        made.stepper._accumulate = noisy  # type: ignore[method-assign]
+        return made
+
+    shared = common(one)
+    stretch = {**shared, "training": {**shared["training"], "steps": 120}}
+    first, second = trainer("run", one), trainer("trunk", stretch)
+    with pytest.raises(Interrupted):
+        first.run(1e9, lambda: first.done >= 120)
+    assert second.run(1e9, lambda: False).status == "ok"
 
 
 def test_a_branch_that_was_stopped_goes_on_from_its_own_state(
