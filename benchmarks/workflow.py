@@ -2,11 +2,12 @@
 
     python benchmarks/workflow.py [--study FILE] [--keep FOLDER] [--json FILE]
 
-Runs `snakemake --cores all` on the study (the default one: 20 minutes on two cores) in a copy of the
-project without results. Core-seconds in the steps of training and evaluation, as run.json and the
-evaluations hold them, are compared with cores x wall time. The rest is the start of python and its
-imports in each job, Snakemake, cores that wait for the last large run, the corpus, fits, figures and
-report. `overhead` is its share; `overhead_without_corpus` leaves out the job that prepares the text.
+Runs `snakemake --cores all` on the study (the default one: 20 minutes on two cores) in a copy of
+the project without results. Core-seconds in the steps of training and evaluation, as run.json and
+the evaluations hold them, are compared with cores x wall time. The rest is the start of python and
+its imports in each job, Snakemake, cores that wait for the last large run, the corpus, fits,
+figures and report. `overhead` is its share; `overhead_without_corpus` leaves out the job that
+prepares the text.
 """
 
 import argparse
