@@ -145,8 +145,8 @@ class TrainingConfig:
     beta1: Decay = 0.9
     """AdamW's first decay rate."""
     beta2: Decay | Literal["auto"] = 0.99
-    """AdamW's second decay rate; auto averages over 4% of the run's steps: 1 - 25 / steps, within
-    0.9 and 0.999."""
+    """AdamW's second decay rate; auto averages over 40% of the run's steps: 1 - 2.5 / steps, within
+    0.95 and 0.999."""
     clip: Rate = 1.0
     """Largest norm of the gradient."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"

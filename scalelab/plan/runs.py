@@ -292,14 +292,14 @@ def _warmup(schedule: Any, steps: int, batch_tokens: int, n: int, tokens: float,
 
 
 def _beta2(setting: float | str, steps: int) -> float:
-    """A number, or for auto an average over 4% of the steps.
+    """A number, or for auto an average over 40% of the steps (docs/training.md has the sweep).
 
     At a fixed D a smaller batch has more steps and so a larger beta2, which it needs (Porian et al.
-    2024, section 3.5); a short run is not left with an average that it never fills.
+    2024); a short run is not left with an average that it never fills.
     """
     if not isinstance(setting, str):
         return setting
-    return float(f"{min(max(1 - 25 / steps, 0.9), 0.999):.4g}")
+    return float(f"{min(max(1 - 2.5 / steps, 0.95), 0.999):.4g}")
 
 
 def _value(setting: Any, n: int, tokens: float) -> float:
