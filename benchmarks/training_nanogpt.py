@@ -102,8 +102,8 @@ def train(
 ) -> None:
     """Step until `after_step`, called after each step, says that it is enough."""
     torch.manual_seed(spec["seed"])
-    shape, recipe = dict(spec["model"]), spec["training"]
-    shape.pop("family")
+    shape = {key: spec["model"][key] for key in ("depth", "width", "heads", "context", "vocab")}
+    recipe = spec["training"]
     context, batch = shape["context"], recipe["batch_tokens"] // shape["context"]
     model = GPT(**shape)
     optimizer = adamw(model, recipe)
