@@ -141,7 +141,7 @@ class Trainer:
 
         Raises:
             Interrupted: `stop` asked for it, or the workflow that started the run is gone.
-            UserError: the trunk is not one of this run.
+            UserError: the processes of the run see different states.
         """
         if not self._resume() and start is not None:
             self._branch(start)

@@ -127,12 +127,11 @@ def train(
     Leaves checkpoint/ (opened by `AutoModelForCausalLM.from_pretrained`), metrics.jsonl and, last,
     run.json. A run that was stopped is taken up at its last state; one that is complete is left
     alone; one that diverges or has no memory ends with that status. start: the state of a trunk,
-    whose steps need not be trained again. Of several processes the first writes and returns; the
+    whose steps need not be trained again where it is one of this run. Of several processes the first writes and returns; the
     others return {}.
 
     Raises:
-        UserError: the corpus does not fit the specification, another process holds the run, or
-            the trunk is not one of it.
+        UserError: the corpus does not fit the specification, or another process holds the run.
         Interrupted: the process was asked to stop (state saved).
     """
     label = label or label_of(spec)
