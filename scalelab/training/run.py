@@ -127,8 +127,8 @@ def train(
     Leaves checkpoint/ (opened by `AutoModelForCausalLM.from_pretrained`), metrics.jsonl and, last,
     run.json. A run that was stopped is taken up at its last state; one that is complete is left
     alone; one that diverges or has no memory ends with that status. start: the state of a trunk,
-    whose steps need not be trained again where it is one of this run. Of several processes the first writes and returns; the
-    others return {}.
+    whose steps need not be trained again where it is one of this run. Of several processes the
+    first writes and returns; the others return {}.
 
     Raises:
         UserError: the corpus does not fit the specification, or another process holds the run.
