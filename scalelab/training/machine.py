@@ -12,6 +12,8 @@ import torch
 from scalelab.errors import UserError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+REPEATS = 12
+"""Products that are timed: the quickest counts, and other jobs may be at work beside."""
 SLOW = 0.01
 """Seconds of a product of (256, 256) matrices from which a larger one is not tried."""
 
@@ -74,7 +76,7 @@ def peak_flops_per_second(where: torch.device, dtype: torch.dtype) -> float:
 def _product_seconds(size: int, where: torch.device, dtype: torch.dtype) -> float:
     left = torch.randn(size, size, dtype=dtype, device=where)
     out, best = torch.empty_like(left), float("inf")
-    for _ in range(4):
+    for _ in range(REPEATS):
         _wait(where)
         start = time.perf_counter()
         torch.mm(left, left, out=out)
