@@ -3,6 +3,7 @@
 import functools
 import importlib
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from scalelab.models import families
 from scalelab.plan.families import Shape
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(nn.Module, ABC):
     """What training and evaluation ask of a model, whatever its family."""
 
     head_dtype: torch.dtype
@@ -24,9 +25,9 @@ class LanguageModel(nn.Module):
     """Blocks compute with the gradients of `layers.sublayers`, products in this dtype; None: as
     modules of torch."""
 
+    @abstractmethod
     def losses(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
         """Loss in nats by token, (B, T)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
