@@ -103,34 +103,23 @@ def test_torchrun_starts_the_same_run(spec: Spec, corpus_folder: Path, tmp_path:
     assert [line["loss_nats"] for line in lines] == expected
 
 
+@pytest.mark.parametrize(
+    ("vocab", "batch_tokens", "sentence"),
+    [
+        (300, 64, "the vocabulary has 257 tokens, the model expects 300"),
+        (257, 16, "2 processes share batches of 1 sequences, expected at least one for each"),
+    ],
+    ids=["another vocabulary", "more processes than sequences"],
+)
 def test_a_mistake_in_several_processes_is_one_sentence_and_exit_code_2(
-    spec: Spec, corpus_folder: Path, tmp_path: Path
+    spec: Spec, corpus_folder: Path, tmp_path: Path, vocab: int, batch_tokens: int, sentence: str
 ) -> None:
-    settings = spec()
-    settings["model"]["vocab"] = 300
-    done = subprocess.run(
-        command(settings, corpus_folder, tmp_path / "run", "--processes", "2"),
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+    settings = spec(batch_tokens=batch_tokens)
+    settings["model"]["vocab"] = vocab
+    line = command(settings, corpus_folder, tmp_path / "run", "--processes", "2")
+    done = subprocess.run(line, env=environment(), capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "the vocabulary has 257 tokens, the model expects 300" in done.stderr
-
-
-def test_more_processes_than_sequences_are_refused(
-    spec: Spec, corpus_folder: Path, tmp_path: Path
-) -> None:
-    settings = spec(batch_tokens=16)
-    done = subprocess.run(
-        command(settings, corpus_folder, tmp_path / "run", "--processes", "2"),
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert "2 processes share batches of 1 sequences, expected at least one" in done.stderr
+    assert done.stderr.count("\n") == 1 and sentence in done.stderr
 
 
 def test_sharded_processes_need_equal_shares() -> None:
