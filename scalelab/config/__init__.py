@@ -1,6 +1,6 @@
 """Study files: YAML -> frozen dataclasses. An unknown key is an error that names the near one."""
 
-from scalelab.config.reading import check, load, parse, resolved, with_values
+from scalelab.config.reading import check, check_tokens, load, parse, resolved, with_values
 from scalelab.config.schema import CorpusConfig, PowerRule, Study
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "PowerRule",
     "Study",
     "check",
+    "check_tokens",
     "load",
     "parse",
     "resolved",

@@ -103,18 +103,6 @@ def _merge(base: Any, over: Mapping[str, Any]) -> dict[str, Any]:
 def check(study: Study, source: str) -> None:
     """What holds between keys. Raises `UserError` with one sentence."""
     training = study.training
-    swept = {key.split(".")[-1] for key in study.axes}
-    given = [
-        name
-        for name in ("tokens", "tokens_per_param")
-        if getattr(training, name) is not None or name in swept
-    ]
-    if len(given) != 1:
-        found = " and ".join(given) if given else "neither"
-        raise UserError(
-            f"{source}: training: expected exactly one of tokens and tokens_per_param, "
-            f"found {found}"
-        )
     schedule = training.schedule
     if schedule.share_trunk and (schedule.kind != "wsd" or schedule.warmup_tokens is None):
         raise UserError(
@@ -134,6 +122,19 @@ def check(study: Study, source: str) -> None:
         raise UserError(
             f"{source}: training.schedule: warmup {training.schedule.warmup:g} and cooldown "
             f"{training.schedule.cooldown:g} are shares of one run and must not exceed 1 together"
+        )
+
+
+def check_tokens(study: Study, source: str) -> None:
+    """D is given once, by the file or by its design. Raises `UserError` with one sentence."""
+    training = study.training
+    names = ("tokens", "tokens_per_param")
+    given = [name for name in names if getattr(training, name) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) if given else "neither"
+        raise UserError(
+            f"{source}: training: expected exactly one of tokens and tokens_per_param, "
+            f"found {found}"
         )
 
 
@@ -193,11 +194,16 @@ def _known_keys(path: list[Any]) -> list[str]:
         if isinstance(part, int):
             continue
         hint = {item.name: item.type for item in dataclasses.fields(kind)}.get(str(part))
-        options = [hint, *typing.get_args(hint)]
-        kind = next((item for item in options if dataclasses.is_dataclass(item)), None)
+        kinds = [item for item in within(hint) if isinstance(item, type)]
+        kind = next((item for item in kinds if dataclasses.is_dataclass(item)), None)
         if kind is None:
             return []
     return [item.name for item in dataclasses.fields(kind)]
+
+
+def within(hint: Any) -> list[Any]:
+    """A type and those in it: of `tuple[FitConfig, ...] | None` all three."""
+    return [hint, *(inner for part in typing.get_args(hint) for inner in within(part))]
 
 
 def _line(data: Any, path: list[Any]) -> int | None:

@@ -90,11 +90,25 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class ShapeConfig:
+    """One size, written out."""
+
+    depth: Positive
+    """Transformer blocks."""
+    width: Positive
+    """Model width."""
+    heads: Positive
+    """Attention heads."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class LadderConfig:
-    """The sizes of the study: explicit widths, or target sizes from which widths are chosen."""
+    """The sizes of the study: widths, whole shapes, or target sizes that widths are chosen for."""
 
     widths: tuple[Positive, ...] = ()
-    """Model widths, one a rung."""
+    """Model widths, one a rung, at the depth and heads of `model`."""
+    shapes: tuple[ShapeConfig, ...] = ()
+    """Shapes, one a rung, where depth and heads grow too: {depth: 4, width: 256, heads: 4}."""
     sizes: tuple[Positive, ...] = ()
     """Target N (non-embedding parameters); the nearest width that divides is taken."""
     width_multiple: Positive = 8
@@ -129,12 +143,16 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingConfig:
-    """How each run is trained. Exactly one of tokens and tokens_per_param is given."""
+    """How each run is trained. Exactly one of tokens and tokens_per_param is given, by the file or
+    by its design."""
 
     tokens: Positive | None = None
     """D, training tokens of every run."""
     tokens_per_param: Rate | None = None
     """D / N, when D follows the size."""
+    unique_tokens: Positive | None = None
+    """U, distinct tokens that a run sees: a run of more tokens repeats them, each epoch in an order
+    of its own. None: no token is seen twice."""
     batch_tokens: Positive | PowerRule = 1024
     """Tokens in an optimiser step, rounded to whole sequences; a number or a power rule."""
     lr: Rate | PowerRule = 3e-3
@@ -163,7 +181,7 @@ class EvaluationConfig:
     split: Literal["test", "tuning"] = "test"
     """test is reported; tuning is for sweeps."""
     context: Positive | None = None
-    """Window in tokens; the training context by default."""
+    """Window in tokens; by default the context that each run was trained at."""
     stride: Positive | None = None
     """Tokens between windows; the window itself by default (blocks). Each token is scored once."""
 
@@ -196,6 +214,23 @@ class FitConfig:
     loss_nats_se."""
     cell: Literal["auto", "best", "mean", "last"] | None = None
     """Several runs at one x: auto (seeds stay, of settings the best), best, mean or last."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AdaptiveConfig:
+    """Rounds of runs chosen from those of the design by what they are expected to tell."""
+
+    until: dict[str, Rate]
+    """Stop when the interval of this quantity is no wider than plus or minus this, e.g.
+    {alpha: 0.02}."""
+    max_flops: Rate | None = None
+    """Stop before the runs cost more training FLOPs than this. None: when all runs are trained."""
+    start: Annotated[int, BeforeValidator(to_count), Field(ge=4)] = 6
+    """Runs of the first round, spread over the design, the cheaper ones."""
+    runs_per_round: Positive = 1
+    """Runs that each later round adds."""
+    law: str | None = None
+    """Law whose quantity is narrowed. None: the first of the fits."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -247,10 +282,15 @@ class Study:
     ladder: LadderConfig = field(default_factory=LadderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    design: dict[str, Any] = field(default_factory=lambda: {"kind": "ladder"})
+    """What is varied, e.g. {kind: isoflop, budgets: [1e12, 1e13]}: see the designs below."""
     axes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Keys of `model` and `training` to cross, e.g. {training.lr: [1e-3, 2e-3]}."""
-    fits: tuple[FitConfig, ...] = (FitConfig(), FitConfig(x="N_total"))
-    """Laws to fit; the first one leads the report. Empty for sweeps."""
+    """Keys of `model`, `training` and `corpus` to cross with the design, e.g. {training.lr: [1e-3,
+    2e-3]}."""
+    adaptive: AdaptiveConfig | None = None
+    """Train the runs of the design in rounds, the most telling ones first. None: all of them."""
+    fits: tuple[FitConfig, ...] | None = None
+    """Laws to fit; the first one leads the report. None: those of the design; empty: no law."""
     figures: FiguresConfig = field(default_factory=FiguresConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -54,7 +54,7 @@ def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[st
         if found != item["id"]:
             raise UserError(f"{path}: found run {found}, expected {item['id']}")
     shape, recipe, counts = run["spec"]["model"], run["spec"]["training"], run["counts"]
-    return {
+    row = {
         "id": item["id"],
         "label": item["label"],
         **{key: shape[key] for key in ("family", "depth", "width", "heads", "context", "vocab")},
@@ -65,6 +65,8 @@ def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[st
         "C": run["C"],
         "C_6ND": run["C_6ND"],
         "tokens_per_param": run["D"] / counts["N"],
+        "unique_tokens": min(run["D"], recipe.get("unique_tokens") or run["D"]),
+        "budget": item.get("budget"),
         "lr": recipe["lr"],
         "batch_tokens": recipe["batch_tokens"],
         "steps": run["steps"],
@@ -95,6 +97,10 @@ def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[st
         "eval_context": score["settings"]["context"],
         "eval_stride": score["settings"]["stride"],
         "checkpoint": f"../runs/{item['id']}/checkpoint",
+    }
+    # Axes that have no column of their own: betas, weight decay, the share of a warm-up.
+    return row | {
+        key: value for key, value in (item.get("setting") or {}).items() if key not in row
     }
 
 

@@ -31,8 +31,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a run on a held-out split and write the result to `out`.
 
-    `settings` holds split, context and stride (tokens). A run whose status is not ok is passed
-    over: its losses are null and its status stands in the file.
+    `settings` holds split, context and stride (tokens); without a context it is the one that the
+    run was trained at, without a stride windows do not overlap. A run whose status is not ok is
+    passed over: its losses are null and its status stands in the file.
 
     Raises:
         UserError: a file is missing or damaged, or the context exceeds the model's.
@@ -40,6 +41,9 @@ def evaluate(
     run = read_json(run_folder / "run.json")
     label = label or label_of(run["spec"])
     corpus = load(corpus_folder)
+    context = settings["context"] or run["spec"]["model"]["context"]
+    stride = context if settings["stride"] is None else settings["stride"]
+    settings = {**settings, "context": context, "stride": stride}
     result: dict[str, Any] = {
         "run": run["id"],
         "status": run["status"],

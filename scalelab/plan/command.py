@@ -37,7 +37,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "description": plan.study.description,
         "seed": plan.study.seed,
         "corpus_id": plan.corpus_id,
-        "corpus": plan.corpus,
+        "corpora": plan.corpora,
         "evaluation_id": plan.evaluation_id,
         "evaluation": plan.evaluation,
         "runs": [
@@ -49,6 +49,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
                 "N_total": run.counts.n_total,
                 "D": run.tokens,
                 "C": run.flops,
+                "budget": run.budget,
+                "setting": run.setting,
             }
             for run in plan.runs
         ],
@@ -56,6 +58,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             {"id": one.id, "branches": one.branches, "saved_steps": one.saved_steps}
             for one in plan.trunks
         ],
+        "design": plan.study.design,
         "notes": list(plan.notes),
         "provenance": manifest(asdict(plan.study)),
     }

@@ -1,20 +1,26 @@
 """The runs of a study: every setting resolved to a number, one content-addressed id each."""
 
 import itertools
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
-from scalelab.config import PowerRule, Study, check, with_values
+from scalelab.config import Study, check, check_tokens, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
+from scalelab.plan import designs
 from scalelab.plan.data import fingerprint
-from scalelab.plan.families import Counts, Shape, count
+from scalelab.plan.designs import Point
+from scalelab.plan.families import Counts, count
+from scalelab.plan.recipe import FORMAT, specification
+from scalelab.plan.sizes import shape_of
 from scalelab.plan.trunks import Trunk, saved_share, trunks
 
-FORMAT = 1
-"""Raised when the meaning of a run's specification changes, so that old results are not taken."""
+SECTIONS = ("model", "training", "corpus")
+"""Sections of a study whose keys may differ between its runs."""
+
+COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
+"""Columns of runs.csv that bear another name than the key of the study."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,20 @@ class Run:
     """Everything that changes the result, and nothing else."""
     counts: Counts
     """Parameters and FLOPs."""
+    budget: float | None = None
+    """Nominal training FLOPs of the IsoFLOP curve that it belongs to."""
+    setting: dict[str, Any] | None = None
+    """Values of the study's axes, by column."""
 
     @property
     def tokens(self) -> int:
         """D: tokens that the run predicts, a whole number of steps."""
         return int(self.spec["training"]["steps"] * self.spec["training"]["batch_tokens"])
+
+    @property
+    def unique_tokens(self) -> int:
+        """U: distinct ones among them."""
+        return min(self.tokens, self.spec["training"]["unique_tokens"] or self.tokens)
 
     @property
     def flops(self) -> int:
@@ -46,10 +61,8 @@ class Plan:
     """A study as a table of runs."""
 
     study: Study
-    corpus_id: str
-    """Hash of the corpus specification."""
-    corpus: dict[str, Any]
-    """Specification of the corpus (see `scalelab.corpus.prepare`)."""
+    corpora: dict[str, dict[str, Any]]
+    """Specifications of the corpora by id (see `scalelab.corpus.prepare`)."""
     evaluation_id: str
     """Hash of how runs are evaluated."""
     evaluation: dict[str, Any]
@@ -58,42 +71,35 @@ class Plan:
     """The runs, the costliest first."""
     trunks: tuple[Trunk, ...]
     """Steps that runs share."""
+    fits: tuple[dict[str, Any], ...]
+    """Laws to fit, as `scalelab fit --fits` takes them."""
+    answers: tuple[dict[str, Any], ...]
+    """What else is read off the runs, as `scalelab fit --answers` takes it."""
+    figures: tuple[str, ...]
+    """Kinds of figures, beside those that every study has."""
     notes: tuple[str, ...]
     """What a person should know: duplicates removed, budgets rounded, FLOPs saved."""
+
+    @property
+    def corpus_id(self) -> str:
+        """Id of the corpus of the study, or of the first one where an axis varies it."""
+        return next(iter(self.corpora))
 
 
 def build(study: Study) -> Plan:
     """Resolve a study into its runs. Raises `UserError` for a design that cannot be run."""
-    corpus = {
-        "format": FORMAT,
-        "config": asdict(study.corpus),
-        "seed": study.seed,
-        "fingerprint": fingerprint(study.corpus),
-    }
-    corpus_id = digest(corpus)
-    evaluation = {"format": FORMAT, **asdict(study.evaluation)}
-    evaluation["context"] = study.evaluation.context or study.model.context
-    evaluation["stride"] = study.evaluation.stride or evaluation["context"]
-    if evaluation["stride"] > evaluation["context"]:
-        raise UserError(
-            f"evaluation.stride: found {evaluation['stride']}, expected at most the context "
-            f"of {evaluation['context']} tokens"
-        )
+    design, options = designs.chosen(study)
+    corpora: dict[str, dict[str, Any]] = {}
     unique: dict[str, Run] = {}
     repeated = 0
-    for run in _expand(study, corpus_id):
+    for run in _expand(study, design, options, corpora):
         repeated += run.id in unique
         unique.setdefault(run.id, run)
     if not unique:
-        raise UserError("the study has no runs: give ladder.widths, ladder.sizes or model.width")
+        raise UserError("the study has no runs: its design leaves all of them out")
     notes = [f"{repeated} repeated runs removed (equal settings)"] if repeated else []
     runs = sorted(_unique_labels(unique.values()), key=lambda run: (-run.flops, run.label))
-    shortest = min(run.spec["model"]["context"] for run in runs)
-    if evaluation["context"] > shortest:
-        raise UserError(
-            f"evaluation.context: found {evaluation['context']} tokens, expected at most the "
-            f"{shortest} of the shortest model context"
-        )
+    evaluation = _evaluation(study, {run.spec["model"]["context"] for run in runs})
     shared = trunks({run.id: run.spec for run in runs})
     if shared:
         step = {run.id: run.spec["training"]["batch_tokens"] for run in runs}
@@ -102,34 +108,95 @@ def build(study: Study) -> Plan:
             f"{sum(len(one.branches) for one in shared)} runs branch from {len(shared)} trunks: "
             f"{saved_share(shared, flops):.0%} of the training FLOPs saved"
         )
+    fits = design.fits if study.fits is None else tuple(asdict(fit) for fit in study.fits)
+    answers = {one.get("axis", ""): one for one in design.answers(options)}
+    for one in _axis_answers(study):
+        answers.setdefault(one["axis"], one)
+    figures = [*design.figures, *(["optimum"] if any(key for key in answers) else [])]
     return Plan(
         study=study,
-        corpus_id=corpus_id,
-        corpus=corpus,
+        corpora=corpora,
         evaluation_id=digest(evaluation),
         evaluation=evaluation,
         runs=tuple(runs),
         trunks=shared,
+        fits=tuple(fits),
+        answers=tuple(answers.values()),
+        figures=tuple(dict.fromkeys(figures)),
         notes=tuple(notes),
     )
 
 
-def vocabulary(study: Study) -> int:
-    """Size of the vocabulary that the models see."""
-    return 257 if study.corpus.tokenizer == "bytes" else study.corpus.vocab_size
+def corpus_of(study: Study) -> dict[str, Any]:
+    """Specification of the study's corpus."""
+    return {
+        "format": FORMAT,
+        "config": asdict(study.corpus),
+        "seed": study.seed,
+        "fingerprint": fingerprint(study.corpus),
+    }
 
 
-def _expand(study: Study, corpus_id: str) -> Iterator[Run]:
-    points = [dict(zip(study.axes, values, strict=True)) for values in _cross(study)]
-    for point in points:
-        model, training = _at(study, point)
-        widths = _widths(study, model)
-        for rank, width in enumerate(sorted(set(widths))):
-            seeds = (
-                study.ladder.smallest_seeds if rank < study.ladder.smallest else study.ladder.seeds
-            )
-            for repeat in range(seeds):
-                yield _run(study, model, training, width, study.seed + repeat, corpus_id, point)
+def _evaluation(study: Study, contexts: set[int]) -> dict[str, Any]:
+    """How runs are evaluated; context and stride are None where each run has its own.
+
+    Raises:
+        UserError: a window that is longer than a model's context, or shorter than the stride.
+    """
+    context, stride = study.evaluation.context, study.evaluation.stride
+    if context is None and len(contexts) == 1:
+        context = min(contexts)
+    if context is not None and context > min(contexts):
+        raise UserError(
+            f"evaluation.context: found {context} tokens, expected at most the "
+            f"{min(contexts)} of the shortest model context"
+        )
+    window = context or min(contexts)
+    if stride is not None and stride > window:
+        raise UserError(
+            f"evaluation.stride: found {stride}, expected at most the context of {window} tokens"
+        )
+    return {
+        "format": FORMAT,
+        **asdict(study.evaluation),
+        "context": context,
+        "stride": stride or context,
+    }
+
+
+def column(key: str) -> str:
+    """The column of runs.csv that holds a key of the study."""
+    name = key.split(".")[-1]
+    return COLUMNS.get(name, name)
+
+
+def _axis_answers(study: Study) -> Iterator[dict[str, Any]]:
+    """The best value of each axis that can be put on a scale."""
+    for key, values in study.axes.items():
+        rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
+        try:
+            numbers = {float(value) for value in rules}
+        except (TypeError, ValueError):
+            continue
+        if len(numbers) > 2 and min(numbers) > 0:
+            yield designs.optimum(column(key))
+
+
+def _expand(
+    study: Study, design: designs.Design, options: Any, corpora: dict[str, dict[str, Any]]
+) -> Iterator[Run]:
+    known: dict[Any, str] = {}
+    for values in _cross(study):
+        setting = dict(zip(study.axes, values, strict=True))
+        for point in design.points(_at(study, setting, "axes"), options):
+            at = _at(study, {**setting, **point.values}, f"design {design.name}")
+            check_tokens(at, "study")
+            if at.corpus not in known:  # reading versions and files takes a while
+                spec = corpus_of(at)
+                known[at.corpus] = digest(spec)
+                corpora.setdefault(known[at.corpus], spec)
+            for repeat in range(point.seeds):
+                yield _run(at, study.seed + repeat, known[at.corpus], repeat, setting, point)
 
 
 def _cross(study: Study) -> Iterator[tuple[Any, ...]]:
@@ -139,16 +206,17 @@ def _cross(study: Study) -> Iterator[tuple[Any, ...]]:
     return itertools.product(*study.axes.values())
 
 
-def _at(study: Study, point: dict[str, Any]) -> tuple[Any, Any]:
-    """The model and training sections at one point of the axes."""
-    changed: dict[str, dict[str, Any]] = {"model": {}, "training": {}}
-    for key, value in point.items():
+def _at(study: Study, values: dict[str, Any], where: str) -> Study:
+    """The study with some keys of its sections replaced."""
+    changed: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
         section, _, name = key.partition(".")
-        if section not in changed or not name:
+        if section not in SECTIONS or not name:
             raise UserError(
-                f"axes: found {key!r}, expected keys such as training.lr or model.depth"
+                f"axes: found {key!r}, expected keys such as training.lr, model.depth or "
+                "corpus.vocab_size"
             )
-        inner = changed[section]
+        inner = changed.setdefault(section, {})
         *path, last = name.split(".")
         for part in path:
             here = getattr(getattr(study, section), part, None)
@@ -158,180 +226,56 @@ def _at(study: Study, point: dict[str, Any]) -> tuple[Any, Any]:
                 )
             inner = inner.setdefault(part, asdict(here))
         inner[last] = value
-    model = with_values(study.model, changed["model"], "axes: model")
-    training = with_values(study.training, changed["training"], "axes: training")
-    if point:
-        check(replace(study, model=model, training=training, axes={}), "axes")
-    return model, training
-
-
-def _widths(study: Study, model: Any) -> list[int]:
-    ladder = study.ladder
-    if bool(ladder.widths) + bool(ladder.sizes) + (model.width is not None) > 1:
-        raise UserError("ladder: expected one of ladder.widths, ladder.sizes and model.width")
-    if model.width is not None:
-        return [model.width]
-    if ladder.widths:
-        return list(ladder.widths)
-    step = math.lcm(ladder.width_multiple, model.heads)
-    chosen = [_nearest_width(study, model, target, step) for target in ladder.sizes]
-    if len(set(chosen)) < len(chosen):
-        raise UserError(
-            f"ladder.sizes: some sizes lie too close to be told apart in widths of {step}: "
-            f"found widths {chosen}"
-        )
-    return chosen
-
-
-def _nearest_width(study: Study, model: Any, target: int, step: int) -> int:
-    def size(width: int) -> int:
-        return count(_shape(study, model, width)).n
-
-    high = step
-    while size(high) < target:
-        high += step
-    low = max(high - step, step)
-    return min((low, high), key=lambda width: abs(math.log(size(width) / target)))
-
-
-def _shape(study: Study, model: Any, width: int) -> Shape:
-    return Shape(
-        family=model.family,
-        depth=model.depth,
-        width=width,
-        heads=model.heads,
-        context=model.context,
-        vocab=vocabulary(study),
-        mup_base=model.mup_base_width or 0,
-    )
+    sections = {
+        name: with_values(getattr(study, name), keys, f"{where}: {name}")
+        for name, keys in changed.items()
+    }
+    at = replace(study, **sections)
+    if values:
+        check(at, where)
+    return at
 
 
 def _run(
-    study: Study,
-    model: Any,
-    training: Any,
-    width: int,
-    seed: int,
-    corpus_id: str,
-    point: dict[str, Any],
+    at: Study, seed: int, corpus_id: str, repeat: int, setting: dict[str, Any], point: Point
 ) -> Run:
-    shape = _shape(study, model, width)
+    shape = shape_of(at)
     counts = count(shape)
-    tokens = training.tokens or training.tokens_per_param * counts.n
-    sequences = round(_value(training.batch_tokens, counts.n, tokens) / model.context)
-    if sequences < 1:
-        raise UserError(
-            f"training.batch_tokens: less than one sequence of {model.context} tokens at width "
-            f"{width}; raise it or lower model.context"
-        )
-    batch_tokens = sequences * model.context
-    steps = round(tokens / batch_tokens)
-    where = f"width {width} (N = {counts.n:,})"
-    if steps < 10:
-        raise UserError(
-            f"training: {where} would have {steps} steps of {batch_tokens} tokens, "
-            "expected at least 10; lower batch_tokens or raise the tokens"
-        )
-    warmup = _warmup(training.schedule, steps, batch_tokens, counts.n, tokens, where)
-    large = study.compute.large_from is not None and counts.n >= study.compute.large_from
-    processes = study.compute.large_processes if large else 1
-    if sequences < processes or (study.compute.sharding and sequences % processes):
-        raise UserError(
-            f"compute.large_processes: {where} would share batches of {sequences} sequences among "
-            f"{processes} processes, expected "
-            f"{'a whole number' if study.compute.sharding else 'at least one'} for each"
-        )
-    spec = {
-        "format": FORMAT,
-        "corpus": corpus_id,
-        "model": asdict(shape),
-        "training": {
-            "steps": steps,
-            "batch_tokens": batch_tokens,
-            "lr": float(f"{_value(training.lr, counts.n, tokens):.6g}"),
-            "schedule": {
-                "kind": training.schedule.kind,
-                "warmup_steps": warmup,
-                "cooldown_steps": (
-                    round(training.schedule.cooldown * steps)
-                    if training.schedule.kind == "wsd"
-                    else 0
-                ),
-                "final": training.schedule.final,
-                "share_trunk": training.schedule.share_trunk,
-            },
-            "weight_decay": training.weight_decay,
-            "beta1": training.beta1,
-            "beta2": _beta2(training.beta2, steps),
-            "clip": training.clip,
-            "precision": training.precision,
-            "compile": training.compile,
-        },
-        "threads": study.compute.large_threads if large else 1,
-        "processes": processes,
-        "sharding": study.compute.sharding and processes > 1,
-        "seed": seed,
-    }
-    axes = "".join(f"-{key.split('.')[-1]}{_short(value)}" for key, value in point.items())
-    return Run(digest(spec), f"d{width}{axes}-s{seed - study.seed + 1}", spec, counts)
+    spec = specification(at, shape, counts, seed, corpus_id)
+    told = {**setting, **point.values}
+    told.pop("model.width", None)
+    words = "".join(f"-{key.split('.')[-1]}{_short(value)}" for key, value in told.items())
+    return Run(
+        digest(spec),
+        f"d{shape.width}{words}-s{repeat + 1}",
+        spec,
+        counts,
+        point.budget,
+        {column(key): _plain(value) for key, value in setting.items()},
+    )
 
 
-def _warmup(schedule: Any, steps: int, batch_tokens: int, n: int, tokens: float, where: str) -> int:
-    """Steps of warm-up. Raises `UserError` where the peak rate would never be reached."""
-    if schedule.warmup_tokens is None:
-        return math.ceil(schedule.warmup * steps)
-    warmup = math.ceil(_value(schedule.warmup_tokens, n, tokens) / batch_tokens)
-    cooldown = round(schedule.cooldown * steps) if schedule.kind == "wsd" else 0
-    if warmup + cooldown > steps:
-        raise UserError(
-            f"training.schedule.warmup_tokens: {where} would warm up for {warmup} of its {steps} "
-            f"steps and cool down for {cooldown}, expected no more than the run has; lower "
-            "warmup_tokens or raise the tokens"
-        )
-    return warmup
-
-
-def _beta2(setting: float | str, steps: int) -> float:
-    """A number, or for auto an average over 40% of the steps (docs/training.md has the sweep).
-
-    At a fixed D a smaller batch has more steps and so a larger beta2, which it needs (Porian et al.
-    2024); a short run is not left with an average that it never fills.
-    """
-    if not isinstance(setting, str):
-        return setting
-    return float(f"{min(max(1 - 2.5 / steps, 0.95), 0.999):.4g}")
-
-
-def _value(setting: Any, n: int, tokens: float) -> float:
-    """A number, or a power rule at this size."""
-    if isinstance(setting, PowerRule):
-        x = n if setting.of == "N" else tokens
-        try:
-            value = float(setting.value * (x / setting.at) ** setting.exponent)
-        except OverflowError:
-            value = math.inf
-        if not 0 < value < math.inf:
-            raise UserError(
-                f"training: the power rule {setting.value:g} ({setting.of} / {setting.at:g})^"
-                f"{setting.exponent:g} is too {'large' if value else 'small'} to compute at "
-                f"{setting.of} = {x:,.0f}"
-            )
-        return value
-    return float(setting)
+def _plain(value: Any) -> Any:
+    """What a cell of a table can hold."""
+    return value if isinstance(value, (int, float, str)) or value is None else _short(value)
 
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):  # a power rule is told apart by its value at the reference
         return _short(value["value"]) if "value" in value else "x"
-    text = f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        big = [(unit, size) for unit, size in (("M", 1e6), ("k", 1e3)) if abs(value) >= size]
+        text = f"{value / big[0][1]:.4g}{big[0][0]}" if big else f"{value:g}"
+    else:
+        text = str(value)
     return "".join(letter if letter.isalnum() or letter in ".+" else "_" for letter in text)
 
 
-def _unique_labels(runs: Any) -> list[Run]:
+def _unique_labels(runs: Iterable[Run]) -> list[Run]:
     seen: dict[str, int] = {}
     out = []
     for run in runs:
         seen[run.label] = seen.get(run.label, 0) + 1
         again = seen[run.label]
-        out.append(run if again == 1 else Run(run.id, f"{run.label}-{again}", run.spec, run.counts))
+        out.append(run if again == 1 else replace(run, label=f"{run.label}-{again}"))
     return out

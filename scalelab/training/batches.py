@@ -1,4 +1,4 @@
-"""Which tokens each step sees: one epoch over blocks of the training split, in a seeded order."""
+"""Which tokens each step sees: blocks of the training split, in a seeded order."""
 
 import numpy as np
 import torch
@@ -8,34 +8,68 @@ from scalelab.seeds import stream
 
 
 class Batches:
-    """Blocks of `context` tokens, shuffled once; step k takes the k-th group of them.
+    """Blocks of `context` tokens, shuffled; step k takes the k-th group of them.
 
     The order depends on the seed and on the corpus alone, so two sizes with one seed see the same
     text, a shorter run sees a prefix of a longer one, and step k can be found without the steps
-    before it (which is all that resuming needs).
+    before it (which is all that resuming needs). With `unique_tokens` the first blocks of that
+    order, as many as make U, are all that is seen, in a new order each epoch (Muennighoff et al.
+    2023, section 3); the first epoch is that of a run without repeats.
     """
 
-    def __init__(self, tokens: np.ndarray, context: int, batch_tokens: int, seed: int) -> None:
-        self.tokens, self.context = tokens, context
+    def __init__(
+        self,
+        tokens: np.ndarray,
+        context: int,
+        batch_tokens: int,
+        seed: int,
+        unique_tokens: int | None = None,
+    ) -> None:
+        self.tokens, self.context, self.seed = tokens, context, seed
         self.sequences = batch_tokens // context
         blocks = (len(tokens) - 1) // context
         generator = np.random.default_rng(stream(seed, "data order"))
         self.order = generator.permutation(blocks)
+        self.unique = None if unique_tokens is None else unique_tokens // context
         self.offsets = np.arange(context + 1)
+        self.epochs: dict[int, np.ndarray] = {}
 
     def require(self, steps: int) -> None:
-        """Raise `UserError` when the corpus is too small for a single epoch of `steps` steps."""
-        need = steps * self.sequences
+        """Raise `UserError` when the corpus has fewer distinct tokens than `steps` steps need."""
+        need = min(steps * self.sequences, self.unique or steps * self.sequences)
         if need > len(self.order):
             raise UserError(
                 f"the run wants {need * self.context:,} training tokens, but the corpus has "
-                f"{len(self.order) * self.context:,} for a single epoch; lower the tokens or give "
-                "the corpus more text"
+                f"{len(self.order) * self.context:,} for a single epoch; lower the tokens, give "
+                "the corpus more text, or set training.unique_tokens to repeat it"
             )
 
     def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets of a step, int64, each (sequences, context)."""
-        part = self.order[step * self.sequences : (step + 1) * self.sequences]
+        part = self._blocks(step * self.sequences, (step + 1) * self.sequences)
         rows = self.tokens[part[:, None] * self.context + self.offsets].astype(np.int64)
         both = torch.from_numpy(rows)
         return both[:, :-1].contiguous(), both[:, 1:].contiguous()
+
+    def _blocks(self, start: int, end: int) -> np.ndarray:
+        """Blocks at places start to end of the sequence of all epochs, (end - start,)."""
+        if self.unique is None:
+            return self.order[start:end]
+        places = np.arange(start, end)
+        epochs, within = places // self.unique, places % self.unique
+        found = np.empty(end - start, dtype=self.order.dtype)
+        for epoch in np.unique(epochs):
+            mine = epochs == epoch
+            found[mine] = self._epoch(int(epoch))[within[mine]]
+        return found
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        """The blocks in the order of an epoch."""
+        blocks = self.order[: self.unique]
+        if epoch == 0:
+            return blocks
+        if epoch not in self.epochs:
+            generator = np.random.default_rng(stream(self.seed, f"data order, epoch {epoch}"))
+            order = generator.permutation(blocks)
+            self.epochs = {epoch: order}  # epochs are left one after another
+        return self.epochs[epoch]

@@ -87,7 +87,11 @@ class Trainer:
         self.shape = Shape(**spec["model"])
         self.counts: Counts = count(self.shape)
         self.batches = Batches(
-            tokens, self.shape.context, self.recipe["batch_tokens"], spec["seed"]
+            tokens,
+            self.shape.context,
+            self.recipe["batch_tokens"],
+            spec["seed"],
+            self.recipe.get("unique_tokens"),
         )
         self.batches.require(self.steps)
         check_shares(self.batches.sequences, self.world.size, self.sharded)

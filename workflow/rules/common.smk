@@ -43,11 +43,11 @@ def read_plan():
 STUDY_FILE, PLAN = read_plan()
 OVERRIDES = canonical_json(dict(workflow.config_settings.config))
 STUDY = f"results/{PLAN.study.study}"
-CORPUS = f"results/corpora/{PLAN.corpus_id}"
+CORPORA = "results/corpora"
 RUN = "results/runs/{run}"
 RUNS = {run.id: run for run in PLAN.runs}
 EVALUATION = f"eval/{PLAN.evaluation_id}.json"
-FITS = [canonical(vars(fit)) for fit in PLAN.study.fits]
+FITS = canonical(list(PLAN.fits))
 # The plan without what may differ between two machines or two days, for rerun decisions.
 PLAN_JSON = as_json(PLAN)
 PLAN_DIGEST = digest({key: PLAN_JSON[key] for key in PLAN_JSON if key != "provenance"})
@@ -59,6 +59,7 @@ TRUNK_OF_RUN = {run: trunk for trunk in PLAN.trunks for run in trunk.branches}
 
 wildcard_constraints:
     run="[0-9a-f]{12}",
+    corpus="[0-9a-f]{12}",
     trunk="[0-9a-f]{12}",
     steps="[0-9]+",
 
@@ -73,6 +74,19 @@ def train_code(wildcards):
 
 def evaluate_code(wildcards):
     return stage_digest("evaluate", family=RUNS[wildcards.run].spec["model"]["family"])
+
+
+def data_of_run(wildcards):
+    return f"{CORPORA}/{RUNS[wildcards.run].spec['corpus']}/data_hash"
+
+
+def data_of_trunk(wildcards):
+    return f"{CORPORA}/{TRUNKS[wildcards.trunk].spec['corpus']}/data_hash"
+
+
+def corpus_code(wildcards):
+    source = PLAN.corpora[wildcards.corpus]["config"]["source"]
+    return stage_digest("corpus", source=source)
 
 
 def run_threads(wildcards):

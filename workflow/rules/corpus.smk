@@ -13,14 +13,12 @@ rule corpus:
         "results/corpora/{corpus}/logs/corpus.log",
     benchmark:
         "results/corpora/{corpus}/logs/corpus.tsv"
-    wildcard_constraints:
-        corpus=PLAN.corpus_id,
     conda:
         ENVIRONMENT
     threads: workflow.cores
     params:
-        spec=canonical_json(PLAN.corpus),
-        code=stage_digest("corpus", source=PLAN.study.corpus.source),
+        spec=lambda wildcards: canonical_json(PLAN.corpora[wildcards.corpus]),
+        code=corpus_code,
     shell:
         "scalelab corpus --spec {params.spec:q}"
         " --out results/corpora/{wildcards.corpus} --log {log:q}"

@@ -1,6 +1,6 @@
 rule evaluate:
     input:
-        data_hash=f"{CORPUS}/data_hash",
+        data_hash=data_of_run,
         run=f"{RUN}/run.json",
         checkpoint=f"{RUN}/checkpoint",
     output:

@@ -27,7 +27,7 @@ rule report:
         runs=f"{STUDY}/runs.csv",
         laws=f"{STUDY}/laws.json",
         plan=f"{STUDY}/plan.json",
-        manifest=f"{CORPUS}/manifest.json",
+        manifest=f"{CORPORA}/{PLAN.corpus_id}/manifest.json",
         figures=[f"{STUDY}/figures/{kind}.svg" for kind in KINDS],
         tables=f"{STUDY}/tables/numbers.tex",
     output:

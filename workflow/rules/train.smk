@@ -1,6 +1,6 @@
 rule trunk:
     input:
-        data_hash=f"{CORPUS}/data_hash",
+        data_hash=data_of_trunk,
         start=trunk_before,
     output:
         state="results/trunks/{trunk}/{steps}.state",
@@ -27,7 +27,7 @@ rule trunk:
 
 rule train:
     input:
-        data_hash=f"{CORPUS}/data_hash",
+        data_hash=data_of_run,
         start=trunk_of_run,
     output:
         run=f"{RUN}/run.json",

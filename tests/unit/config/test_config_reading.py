@@ -105,14 +105,6 @@ def test_words_that_older_yaml_took_for_truth_values_stay_words(tmp_path: Path) 
         ("study: a\ntraining: {tokens: .inf}\n", ["tokens: found inf", "whole number"]),
         ("study: a\ntraining: {tokens: 0}\n", ["tokens: found 0", "greater than 0"]),
         (
-            "study: a\ntraining:\n  tokens:\n",
-            ["exactly one of tokens and tokens_per_param", "neither"],
-        ),
-        (
-            "study: a\ntraining: {tokens: 1000, tokens_per_param: 20}\n",
-            ["exactly one of tokens and tokens_per_param", "tokens and tokens_per_param"],
-        ),
-        (
             GOOD + "  schedule: {warmup: 0.8, cooldown: 0.3}\n",
             ["training.schedule", "warmup 0.8", "cooldown 0.3"],
         ),

@@ -3,10 +3,12 @@
 import ast
 import dataclasses
 import inspect
-import typing
 from typing import Any
 
 from scalelab.config import schema
+from scalelab.config.reading import within
+from scalelab.plan import designs
+from scalelab.plan.designs import isoflop
 
 HEADER = """# Study files
 
@@ -17,7 +19,7 @@ first with `scalelab plan config/NAME.yaml`. Single keys can be replaced for one
 
 Numbers follow YAML 1.2 (`1e-3` is a number); counts may be written `4000000`, `4e6` or `4M`. An
 unknown key is an error that names the near one. Equal values give equal runs, however they are
-written. Written by `python -m scalelab.config.describe > config/README.md`.
+written. Written by `python -m scalelab.plan.describe > config/README.md`.
 """
 
 
@@ -27,14 +29,24 @@ def markdown() -> str:
     for section, kind in [("", schema.Study), *_sections(schema.Study)]:
         title = f"## `{section}`" if section else "## Top level"
         parts.append(f"{title}\n\n{inspect.getdoc(kind)}\n")
-        rows = ["| key | default | meaning |", "| --- | --- | --- |"]
-        notes = _field_docstrings(kind)
-        for item in dataclasses.fields(kind):
-            if _section_of(item.type) is None or item.name in notes:
-                text = " ".join(notes.get(item.name, "").split()).replace("|", "\\|")
-                rows.append(f"| `{item.name}` | {_default(item)} | {text} |")
-        parts.append("\n".join(rows) + "\n")
+        parts.append(_table(kind))
+    for name, design in designs.discover().items():
+        parts.append(f"## Design `{name}`\n\n{design.summary}\n")
+        if dataclasses.fields(design.options):
+            parts.append(_table(design.options))
+    parts.append(f"## `design.optimum`\n\n{inspect.getdoc(isoflop.Optimum)}\n")
+    parts.append(_table(isoflop.Optimum))
     return "\n".join(parts)
+
+
+def _table(kind: Any) -> str:
+    rows = ["| key | default | meaning |", "| --- | --- | --- |"]
+    notes = _field_docstrings(kind)
+    for item in dataclasses.fields(kind):
+        if _section_of(item.type) is None or item.name in notes:
+            text = " ".join(notes.get(item.name, "").split()).replace("|", "\\|")
+            rows.append(f"| `{item.name}` | {_default(item)} | {text} |")
+    return "\n".join(rows) + "\n"
 
 
 def _sections(kind: Any, prefix: str = "") -> list[tuple[str, Any]]:
@@ -42,14 +54,14 @@ def _sections(kind: Any, prefix: str = "") -> list[tuple[str, Any]]:
     for item in dataclasses.fields(kind):
         inner = _section_of(item.type)
         if inner is not None:
-            name = prefix + item.name + ("[]" if item.name == "fits" else "")
+            name = prefix + item.name + ("[]" if item.name in ("fits", "shapes") else "")
             out += [(name, inner), *_sections(inner, name + ".")]
     return out + ([("(a power rule)", schema.PowerRule)] if not prefix else [])
 
 
 def _section_of(hint: Any) -> Any:
     """The dataclass of a section, or of a list of sections; None for a plain value."""
-    for option in (hint, *typing.get_args(hint)):
+    for option in within(hint):
         if (
             isinstance(option, type)
             and dataclasses.is_dataclass(option)

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from scalelab.config.describe import markdown
+from scalelab.plan.describe import markdown
 
 README = Path(__file__).parents[3] / "config" / "README.md"
 
 
 def test_reference_is_up_to_date():
     assert README.read_text(encoding="utf-8") == markdown(), (
-        "write it anew: python -m scalelab.config.describe > config/README.md"
+        "write it anew: python -m scalelab.plan.describe > config/README.md"
     )
 
 
