@@ -53,10 +53,15 @@ def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[st
     for path, found in ((folder / "run.json", run["id"]), (folder / "eval", score["run"])):
         if found != item["id"]:
             raise UserError(f"{path}: found run {found}, expected {item['id']}")
+    return row(item["label"], run, score)
+
+
+def row(label: str, run: dict[str, Any], score: dict[str, Any]) -> dict[str, Any]:
+    """One row of runs.csv, from what a run.json and an evaluation hold."""
     shape, recipe, counts = run["spec"]["model"], run["spec"]["training"], run["counts"]
     return {
-        "id": item["id"],
-        "label": item["label"],
+        "id": run["id"],
+        "label": label,
         **{key: shape[key] for key in ("family", "depth", "width", "heads", "context", "vocab")},
         "N": counts["N"],
         "N_total": counts["N_total"],
@@ -94,7 +99,7 @@ def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[st
         "eval_split": score["settings"]["split"],
         "eval_context": score["settings"]["context"],
         "eval_stride": score["settings"]["stride"],
-        "checkpoint": f"../runs/{item['id']}/checkpoint",
+        "checkpoint": f"../runs/{run['id']}/checkpoint",
     }
 
 
