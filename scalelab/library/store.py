@@ -10,11 +10,17 @@ from typing import Any
 from scalelab.errors import UserError
 from scalelab.evaluation.collect import row
 from scalelab.files import read_json
+from scalelab.plan.families import Shape, count
 from scalelab.plan.labels import label_of
 
 IDENTITY = re.compile(r"[0-9a-f]{12}")
 NO_SCORE = dict.fromkeys(("loss_nats", "loss_nats_se", "perplexity", "bits_per_byte"))
 NO_SETTINGS = dict.fromkeys(("split", "context", "stride"))
+NOT_MEASURED = (
+    *("train_loss_nats", "tokens_per_second", "seconds", "peak_memory_bytes", "checkpoint_bytes"),
+    *("threads", "precision", "device", "status", "reason"),
+)
+"""What a run.json tells only once a run has ended."""
 Row = dict[str, Any]
 
 
@@ -160,9 +166,10 @@ def as_row(record: Record, evaluation: str | None, study: str | None = None) -> 
     label = record.labels.get(study or "") or next(iter(record.labels.values()), None)
     if label is None:
         label = label_of(record.spec) if record.spec else record.id
-    cells = row(label, record.run, score) if record.run else _planned(record, label)
+    cells = row(label, record.run, score) if record.run else _planned(record, label, score)
     return {
         **cells,
+        "id": record.id,
         "status": record.status,
         "reason": record.reason,
         "labels": tuple(dict.fromkeys(record.labels.values())) or (label,),
@@ -172,27 +179,28 @@ def as_row(record: Record, evaluation: str | None, study: str | None = None) -> 
     }
 
 
-def _planned(record: Record, label: str) -> Row:
+def _planned(record: Record, label: str, score: Row) -> Row:
     """What is known of a run that has not ended: its specification, and how far it had come."""
-    spec = record.spec
-    cells: Row = {"id": record.id, "label": label}
-    if spec:
-        recipe = spec["training"]
-        cells |= {key: value for key, value in spec["model"].items() if key != "mup_base"}
-        cells |= {"N": _size(spec), "D": record.steps * recipe["batch_tokens"]}
-        cells |= {"lr": recipe["lr"], "batch_tokens": recipe["batch_tokens"]}
-        cells |= {"schedule": recipe["schedule"]["kind"], "seed": spec["seed"]}
-        cells |= {"corpus": spec["corpus"]}
-    return {**cells, "steps": record.steps}
-
-
-def _size(spec: Row) -> int | None:
-    from scalelab.plan.families import Shape, count
-
+    nothing: Row = {"id": record.id, "label": label, "steps": record.steps}
+    if not record.spec:
+        return nothing
     try:
-        return count(Shape(**spec["model"])).n
+        counts = count(Shape(**record.spec["model"]))
     except (UserError, TypeError):
-        return None  # a family that this version does not have
+        return nothing  # a family that this version does not have
+    tokens = record.steps * record.spec["training"]["batch_tokens"]
+    run = {
+        **dict.fromkeys(NOT_MEASURED),
+        "id": record.id,
+        "spec": record.spec,
+        "counts": {"N": counts.n, "N_total": counts.n_total, "N_embedding": counts.n_embedding},
+        "D": tokens,
+        "C": tokens * counts.training_flops,
+        "C_6ND": 6 * counts.n * tokens,
+        "steps": record.steps,
+        "resumed_from": (),
+    }
+    return {**row(label, run, score), "checkpoint": None}
 
 
 def size_of(path: Path) -> int:

@@ -16,7 +16,8 @@ COLUMNS = ("id", "labels", "N", "D", "C", "loss_nats", "status", "seconds", "byt
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `scalelab runs list`."""
     choose.add_filters(parser)
-    parser.add_argument("--sort", default="N", metavar="COLUMN", help="default: N; -N: descending")
+    parser.add_argument("--sort", default="N", metavar="COLUMN", help="default: N")
+    parser.add_argument("--reverse", action="store_true", help="largest first")
     parser.add_argument("--columns", metavar="A,B", help=f"default: {','.join(COLUMNS)}")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="as CSV, numbers in full")
@@ -32,10 +33,10 @@ def run(args: argparse.Namespace) -> int:
     if not columns:
         raise UserError(f"--columns {args.columns!r}: expected names such as {','.join(COLUMNS)}")
     if rows:
-        present = list(dict.fromkeys(key for row in rows for key in row))
+        present = list(dict.fromkeys([*(key for row in rows for key in row), *COLUMNS]))
         for name in columns if args.columns else ():
             known(name, present, "--columns")
-        rows = ordered(rows, args.sort, present)
+        rows = ordered(rows, args.sort, args.reverse, present)
     if args.json:
         print(json.dumps([{c: row.get(c) for c in columns} for row in rows], indent=1))
     elif args.csv:
@@ -49,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def ordered(rows: list[dict[str, Any]], sort: str, columns: list[str]) -> list[dict[str, Any]]:
-    """Rows by a column, empty cells last; a minus before its name turns the order."""
-    down = sort.startswith("-")
-    name = sort.removeprefix("-")
+def ordered(
+    rows: list[dict[str, Any]], name: str, down: bool, columns: list[str]
+) -> list[dict[str, Any]]:
+    """Rows by a column, empty cells last."""
     known(name, columns, "--sort")
     filled = [row for row in rows if row.get(name) not in (None, ())]
     text = any(isinstance(row[name], (str, tuple)) for row in filled)
