@@ -10,7 +10,7 @@ from scalelab.laws.runs.cells import SEEDS, SETTINGS
 from scalelab.laws.runs.clusters import RUN_COLUMNS
 from scalelab.laws.runs.points import BARE_SIZES
 from scalelab.laws.runs.rows import SAME_EVALUATION, failed
-from scalelab.laws.runs.table import parse_number
+from scalelab.laws.runs.table import PERPLEXITY, parse_number
 from scalelab.library import conditions, meaning
 from scalelab.library.conditions import Condition
 from scalelab.library.importers import Found
@@ -18,7 +18,7 @@ from scalelab.library.importers import Found
 Row = dict[str, Any]
 TEXTS = ("dataset", "corpus", "eval_dataset", "task", "benchmark")
 """Columns that say what a loss was measured on."""
-KEPT = tuple(dict.fromkeys([*SETTINGS, *SEEDS, *SAME_EVALUATION, *RUN_COLUMNS]))
+KEPT = tuple(dict.fromkeys([*SETTINGS, *SEEDS, *SAME_EVALUATION, "vocab", *RUN_COLUMNS]))
 NO_NUMBER = ("", "nan", "inf", "infinity", "none", "null", "na")
 
 
@@ -71,6 +71,7 @@ def read(found: Sequence[Found], options: Options, source: str) -> tuple[list[Ro
             "perplexity (--unit)"
         )
     rows = [_row(run, columns, unit, options) for run in runs]
+    notes += _perplexities(rows, runs, keys, columns["loss_nats"])
     if not any(row["status"] == "ok" for row in rows):
         why = "; ".join(dict.fromkeys(f"{row['status']}: {row['reason']}" for row in rows))
         raise UserError(f"{source}: none of {len(rows)} runs ended with a loss ({why})")
@@ -125,8 +126,8 @@ def _columns(keys: list[str], options: Options, source: str) -> dict[str, str]:
         conditions.known(key, keys, f"{source}: --columns {name}")
     columns = dict(options.columns)
     for name in meaning.MEASURES:
-        if name not in columns and (key := meaning.find(name, keys, source)):
-            columns[name] = key
+        if name not in columns and (found := meaning.find(name, keys, source)):
+            columns[name] = found
     if "step" not in columns and (step := meaning.find_step(keys)):
         columns["step"] = step
     if "loss_nats" not in columns:
@@ -150,15 +151,15 @@ def _row(run: Found, columns: dict[str, str], unit: str, options: Options) -> Ro
     at = _end_of_step(run, at, columns.get("step"))
     status: str = run.status
     reason = run.reason
-    own = run.summary.get("status")
-    if status == "ok" and failed(own):
-        status, reason = str(own), str(run.summary.get("reason") or "the run says so")
+    told = {**run.config, **run.summary}
+    if status == "ok" and failed(told.get("status")):
+        status, reason = str(told["status"]), str(told.get("reason") or "the run says so")
     if status in options.accept:
         status, reason = "ok", None
     raw = _value(run, loss_key, at)
     text = str(raw).strip().lower().lstrip("+-") if raw is not None else ""
     if status == "ok" and text in NO_NUMBER:
-        status = "diverged" if text in ("nan", "inf", "infinity") else "no loss"
+        status = "diverged" if text in ("nan", "inf", "infinity") else "incomplete"
         reason = f"{loss_key} is {text}" if text else f"no {loss_key} was logged"
     bad = status != "ok"
     row: Row = {"id": run.identity, "label": run.name}
@@ -225,6 +226,28 @@ def _nats(value: float, unit: str, run: Found, key: str) -> float:
             )
         return math.log(value)
     return value
+
+
+def _perplexities(
+    rows: Sequence[Row], runs: Sequence[Found], keys: Sequence[str], loss: str
+) -> list[str]:
+    """A sentence where a column that is called perplexity is not exp(loss)."""
+    notes = []
+    for key in keys:
+        if key == loss or meaning.plain(meaning.leaf(key)) not in PERPLEXITY:
+            continue
+        for row, run in zip(rows, runs, strict=True):
+            value = conditions.number(str({**run.config, **run.summary}.get(key)))
+            if row["loss_nats"] is None or not isinstance(value, float):
+                continue
+            expected = math.exp(min(row["loss_nats"], 700.0))
+            if not math.isclose(value, expected, rel_tol=0.01):
+                notes.append(
+                    f"column {key!r} is not exp of the loss (run {row['label']!r}: {value:g}, "
+                    f"expected {expected:g}): one is measured otherwise, or its unit is wrong"
+                )
+                break
+    return notes
 
 
 def _add_settings(
