@@ -67,7 +67,7 @@ def as_run(file: Path) -> Found:
         f"{file}: {folder.name}",
         digest(str(folder.resolve())),
         history=tuple(history[at] for at in sorted(history)),
-        summary={"global_step": step, **_counts(file)},
+        summary={"step": step, **_counts(file)},
         status="ok" if whole else "unfinished",
         reason=None if whole else f"step {step:,} of {last:,}: its schedule had not ended",
     )
