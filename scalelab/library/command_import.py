@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"scalelab import: {note}", file=sys.stderr)
     good = sum(row["status"] == "ok" for row in rows)
     rest = f", {len(rows) - good} of them not ok" if good < len(rows) else ""
-    print(f"{args.out}: {len(rows)} runs{rest}; loss from {rows[0]['loss_from'].split(' at ')[0]}")
+    loss = rows[0]["loss_from"].split(" at ")[0]
+    print(f"{args.out}: {len(rows)} run{'s' * (len(rows) != 1)}{rest}; loss from {loss}")
     return 0
 
 

@@ -47,6 +47,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     return write
 
 
+@pytest.mark.slow
 def test_runs_resumed_and_failed(
     scalelab: Call, tmp_path: Path, written: Callable[..., None]
 ) -> None:
