@@ -24,6 +24,8 @@ VERBS = {
     "predict": ("scalelab.laws.command_predict", "predict losses from a fitted or published law"),
     "allocate": ("scalelab.laws.command_allocate", "best N and D for a budget, with intervals"),
     "compare": ("scalelab.laws.command_compare", "compare laws on a table of runs"),
+    "runs": ("scalelab.library.command", "list, compare, export and prune finished runs"),
+    "import": ("scalelab.library.command_import", "finished runs from elsewhere into a runs.csv"),
     "figures": ("scalelab.figures.command", "draw the figures"),
     "tables": ("scalelab.report.command_tables", "write the tables"),
     "report": ("scalelab.report.command", "write the report"),

@@ -53,10 +53,18 @@ def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[st
     for path, found in ((folder / "run.json", run["id"]), (folder / "eval", score["run"])):
         if found != item["id"]:
             raise UserError(f"{path}: found run {found}, expected {item['id']}")
+    cells = row(item["label"], run, score) | {"budget": item.get("budget")}
+    # Axes that have no column of their own: betas, weight decay, the share of a warm-up.
+    setting = item.get("setting") or {}
+    return cells | {key: value for key, value in setting.items() if key not in cells}
+
+
+def row(label: str, run: dict[str, Any], score: dict[str, Any]) -> dict[str, Any]:
+    """One row of runs.csv, from what a run.json and an evaluation hold."""
     shape, recipe, counts = run["spec"]["model"], run["spec"]["training"], run["counts"]
-    row = {
-        "id": item["id"],
-        "label": item["label"],
+    return {
+        "id": run["id"],
+        "label": label,
         **{key: shape[key] for key in ("family", "depth", "width", "heads", "context", "vocab")},
         "N": counts["N"],
         "N_total": counts["N_total"],
@@ -66,7 +74,7 @@ def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[st
         "C_6ND": run["C_6ND"],
         "tokens_per_param": run["D"] / counts["N"],
         "unique_tokens": min(run["D"], recipe.get("unique_tokens") or run["D"]),
-        "budget": item.get("budget"),
+        "budget": None,
         "lr": recipe["lr"],
         "batch_tokens": recipe["batch_tokens"],
         "steps": run["steps"],
@@ -96,11 +104,7 @@ def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[st
         "eval_split": score["settings"]["split"],
         "eval_context": score["settings"]["context"],
         "eval_stride": score["settings"]["stride"],
-        "checkpoint": f"../runs/{item['id']}/checkpoint",
-    }
-    # Axes that have no column of their own: betas, weight decay, the share of a warm-up.
-    return row | {
-        key: value for key, value in (item.get("setting") or {}).items() if key not in row
+        "checkpoint": f"../runs/{run['id']}/checkpoint",
     }
 
 

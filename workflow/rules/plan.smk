@@ -3,6 +3,8 @@ rule plan:
         plan=f"{STUDY}/plan.json",
     log:
         f"{STUDY}/logs/plan.log",
+    # Before all else: what is pruned as unused is what no plan names.
+    priority: len(RUNS) + 2
     conda:
         ENVIRONMENT
     params:

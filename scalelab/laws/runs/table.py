@@ -204,13 +204,17 @@ def _own_unit(name: str) -> str | None:
 def parse_cell(
     path: str | Path, line: int, column: str, text: str, is_loss: bool, failed: bool = False
 ) -> float:
+    """One number of a file; see `parse_number`."""
+    return parse_number(f"{path}, line {line}, column {column!r}", text, is_loss, failed)
+
+
+def parse_number(where: str, text: str, is_loss: bool, failed: bool = False) -> float:
     """One number. In a run whose status says that it failed it may be missing, nan or inf, and a
-    count may be 0: of tokens, where it failed in its first step.
+    count may be 0: of tokens, where it failed in its first step. where: opens the `UserError`.
     """
     no_number = text.lower().lstrip("+-") in ("", "nan", "inf", "infinity", "none", "null", "na")
     if failed and no_number:
         return math.nan
-    where = f"{path}, line {line}, column {column!r}"
     match = NUMBER.fullmatch(text)
     if not match:
         found = "an empty cell" if text == "" else f"{text!r}"

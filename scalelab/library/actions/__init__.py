@@ -1,0 +1,1 @@
+"""Sub-verbs of `scalelab runs`, one file each."""

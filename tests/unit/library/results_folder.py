@@ -1,0 +1,53 @@
+"""A results folder of several studies: the run.json of a run that was trained, at several sizes."""
+
+import copy
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalelab.files import digest, read_json, write_json
+
+EVALUATION = "e" * 12
+SIZES = (8, 16, 24, 32, 48)
+
+
+@dataclass
+class Results:
+    """A results folder, and how to put runs and plans into it."""
+
+    root: Path
+    trained: Path
+
+    def spec(self, width: int, lr: float = 0.01) -> dict[str, Any]:
+        """A specification that differs in width and learning rate."""
+        spec = copy.deepcopy(read_json(self.trained / "run.json")["spec"])
+        spec["model"]["width"], spec["training"]["lr"] = width, lr
+        return spec  # type: ignore[no-any-return]
+
+    def add(self, spec: dict[str, Any], loss: float | None, **changes: Any) -> str:
+        """A finished run with its evaluation; its id."""
+        name = digest(spec)
+        folder = self.root / "runs" / name
+        shutil.copytree(self.trained, folder)
+        run = {**read_json(folder / "run.json"), "id": name, "spec": spec, **changes}
+        counts = {**run["counts"], "N": 12 * spec["model"]["width"] ** 2}
+        write_json(folder / "run.json", {**run, "counts": counts})
+        if loss is not None:
+            self.score(name, loss)
+        return name
+
+    def score(
+        self, name: str, loss: float, evaluation: str = EVALUATION, split: str = "test"
+    ) -> None:
+        """An evaluation of a run."""
+        settings = {"split": split, "context": 16, "stride": 16}
+        losses = {"loss_nats": loss, "loss_nats_se": 0.01, "perplexity": 1.0, "bits_per_byte": 2.0}
+        path = self.root / "runs" / name / "eval" / f"{evaluation}.json"
+        write_json(path, {"run": name, "settings": settings, **losses})
+
+    def plan(self, study: str, runs: dict[str, dict[str, Any]], **more: Any) -> None:
+        """A plan of {label: specification}."""
+        items = [{"id": digest(s), "label": label, "spec": s} for label, s in runs.items()]
+        plan = {"study": study, "evaluation_id": EVALUATION, "corpus_id": "0123456789ab"}
+        write_json(self.root / study / "plan.json", {**plan, "runs": items, "trunks": [], **more})
