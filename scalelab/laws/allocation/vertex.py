@@ -84,3 +84,13 @@ def parabola(u: Array, log_y: Array, weights: Array | None = None) -> Parabola |
         spare=len(u) - 3,
         reach=(float(u.min()), float(u.max())),
     )
+
+
+def within(ends: Ends, first: float, last: float) -> Ends:
+    """The ends that lie between the first and the last value tried; the others are open, since a
+    parabola says nothing out there."""
+    low, high = ends
+    return (
+        low if low is not None and low >= first else None,
+        high if high is not None and high <= last else None,
+    )

@@ -66,6 +66,8 @@ def frontier(material: Material, settings: Mapping[str, Any]) -> Block:
         except UserError as error:
             blocks.append({"approach": name, "reason": str(error), "warnings": []})
     made = [block for block in blocks if block["reason"] is None]
+    for block in made:
+        block["warnings"] = [*block["warnings"], *_far(block["at"], material.runs)]
     if not made and not any(block.get("profiles") for block in blocks):
         reasons = "; ".join(f"{block['approach']}: {block['reason']}" for block in blocks)
         raise UserError(f"no approach gives a frontier: {reasons}")
@@ -95,9 +97,23 @@ def budgets(runs: "DataFrame") -> list[float]:
     raise UserError("no run that ended well has FLOPs (columns budget, C)")
 
 
+def _far(at: Block, runs: "DataFrame") -> list[str]:
+    """Whether the optimum at the largest budget lies outside the sizes of the design."""
+    rows = [row for row in runs.to_dict("records") if not failed(row.get("status"))]
+    sizes = [size for row in rows if (size := number(row["N"]))]
+    where = f"at C = {at['flops']:.3g} N_opt = {at['N'][0]:.3g} is extrapolated"
+    if at["N"][0] > max(sizes):
+        return [f"{where}: {at['N'][0] / max(sizes):.2g} times the largest size"]
+    if at["N"][0] < min(sizes):
+        return [f"{where}: 1/{min(sizes) / at['N'][0]:.2g} of the smallest size"]
+    return []
+
+
 def agreement(made: list[Block]) -> str | None:
     """A sentence on whether the intervals of the exponent of N_opt have a value in common."""
-    known = [block for block in made if None not in block["N_opt"]["interval"]]
+    pairs = [(block, block["N_opt"]["interval"]) for block in made]
+    # Exponents that were tied have an interval of no width: they are an assumption.
+    known = [one for one, ends in pairs if None not in ends and ends[0] < ends[1]]
     if len(known) < 2:
         return None
     low = max(block["N_opt"]["interval"][0] for block in known)

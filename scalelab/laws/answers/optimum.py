@@ -13,7 +13,7 @@ import numpy as np
 
 from scalelab.errors import UserError
 from scalelab.laws.allocation.exponents import PowerLaw, power_law
-from scalelab.laws.allocation.vertex import Parabola, parabola
+from scalelab.laws.allocation.vertex import Parabola, parabola, within
 from scalelab.laws.answers.registry import Block, Material, answer
 from scalelab.laws.answers.trials import Size, basin, sizes_of, step_beyond
 from scalelab.laws.registry import Array
@@ -102,23 +102,25 @@ def _used(size: Size, best: int) -> Array:
 def _noise(sizes: Sequence[Size], fits: Sequence[Parabola | None]) -> tuple[float | None, int, str]:
     """Variance of ln loss of one run, its degrees of freedom, and where it comes from.
 
-    The larger of what seeds differ by and what the parabolas leave, each over all sizes: the
-    former lacks that a basin is no parabola, the latter may be luckily small.
+    What seeds differ by and what the parabolas leave, each over all sizes, are pooled unless the
+    latter is larger than noise allows, at 5%; then a basin is no parabola and the residuals are
+    taken alone (Draper and Smith 1998, section 2.1, the test of lack of fit).
     """
+    from scipy.special import fdtri
+
     known = [fit for fit in fits if fit is not None]
-    sources = {
-        "seeds": (sum(size.scatter[0] for size in sizes), sum(size.scatter[1] for size in sizes)),
-        "residuals of the parabolas": (
-            sum(fit.square for fit in known),
-            sum(fit.spare for fit in known),
-        ),
-    }
-    usable = {name: (s / dof, dof) for name, (s, dof) in sources.items() if dof > 0}
-    if not usable:
+    seeds, dof_seeds = (sum(size.scatter[place] for size in sizes) for place in (0, 1))
+    left, dof_left = sum(fit.square for fit in known), sum(fit.spare for fit in known)
+    if dof_left + dof_seeds == 0:
         return None, 0, "no interval: one run a value and three values a parabola"
-    name = max(usable, key=lambda key: usable[key][0])
-    variance, dof = usable[name]
-    return variance, dof, f"Fieller's, noise from the {name}, {dof} degrees of freedom"
+    total, dof, source = seeds + left, int(dof_seeds + dof_left), "seeds and residuals"
+    if not dof_seeds:
+        source = "residuals"
+    elif not dof_left:
+        source = "seeds"
+    elif left / dof_left > fdtri(dof_left, dof_seeds, 0.95) * seeds / dof_seeds:
+        total, dof, source = left, int(dof_left), "residuals, larger than seeds explain"
+    return total / dof, dof, f"Fieller's, noise from {source}, {dof} degrees of freedom"
 
 
 def _block(
@@ -130,6 +132,7 @@ def _block(
     least = float(size.log_y[best])
     if fit is not None and inner:
         ends = (None, None) if variance is None else fit.interval(variance, dof, level)
+        ends = within(ends, np.log(size.x[0]), np.log(size.x[-1]))
         grid = np.linspace(*fit.reach, CURVE)
         least = min(least, fit.value)
         found = {

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from scalelab.laws.allocation.isoflop import Profile
-from scalelab.laws.allocation.vertex import Ends, Parabola, parabola
+from scalelab.laws.allocation.vertex import Ends, Parabola, parabola, within
 
 POINTS = 33
 
@@ -31,6 +31,7 @@ def profile_blocks(profiles: Sequence[Profile], level: float) -> list[dict[str, 
             curve = [[float(np.exp(u)), float(v)] for u, v in zip(grid, losses, strict=True)]
             if spare > 0:
                 ends = one.interval(square / spare, spare, level)
+                ends = within(ends, np.log(profile.n[0]), np.log(profile.n[-1]))
         low, high = (None if end is None else float(np.exp(end)) for end in ends)
         blocks.append({**profile.to_json(), "curve": curve, "N_opt_interval": [low, high]})
     return blocks

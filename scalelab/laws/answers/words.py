@@ -55,10 +55,11 @@ def _frontier(block: Mapping[str, Any]) -> list[str]:
         a = with_ends(one["N_opt"]["exponent"], one["N_opt"]["interval"], ".3f")
         b = with_ends(one["D_opt"]["exponent"], one["D_opt"]["interval"], ".3f")
         at = one["at"]
+        n, d = (with_ends(at[name][0], at[name][1:]) for name in ("N", "D"))
         told.append(
             f"By the {one['approach']} approach N_opt grows as C^{a} and D_opt as C^{b} "
             f"({level} intervals); at C = {at['flops']:.3g} FLOPs the best model has "
-            f"N = {with_ends(at['N'][0], at['N'][1:])}, trained on D = {with_ends(at['D'][0], at['D'][1:])} tokens."
+            f"N = {n}, trained on D = {d} tokens."
         )
     if block["agreement"]:
         text = str(block["agreement"])
