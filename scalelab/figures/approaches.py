@@ -58,7 +58,7 @@ def draw(study: Study, width: str) -> Drawing:
     pad = 0.08 * (high - low)
     axes.set_xlim(low - pad, high + pad)
     axes.set_xlabel(r"exponent $a$ of $N_\mathrm{opt} \propto C^a$")
-    style.settle(result)
+    # Not settled: the names are long, and their width is that of the resolution they are saved at.
     return Drawing(result, HEADER, rows)
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,6 +12,8 @@ Line = list[tuple[float, float]]
 LETTER = 2.2
 """Half the width of a letter of seven points, in dots of 72 an inch."""
 BETWEEN = 8
+LEAST_ROOM = 3.0
+"""A text with less than this around it, in dots, is better left out."""
 
 
 def dense(line: Line) -> Line:
@@ -42,7 +44,9 @@ def write_along(axes: "Axes", text: str, line: Line, taken: Line, colour: str) -
     if not free:
         return []
     others = axes.transData.transform(taken) if taken else np.full((1, 2), np.inf)
-    distance = [np.hypot(*(others - shown[place]).T).min() for place in free]
+    distance = [_room(shown, place, half, others) for place in free]
+    if max(distance) < LEAST_ROOM:
+        return []
     place = free[int(np.argmax(distance))]
     (xa, ya), (xb, yb) = shown[place - 1], shown[place + 1]
     angle = math.degrees(math.atan2(yb - ya, xb - xa))
@@ -60,3 +64,13 @@ def write_along(axes: "Axes", text: str, line: Line, taken: Line, colour: str) -
     )
     near = np.hypot(*(shown - shown[place]).T) < half
     return [point for point, covered in zip(line, near, strict=True) if covered]
+
+
+def _room(shown: Any, place: int, half: float, others: Any) -> float:
+    """Distance from a text centred on a point of a line to the nearest other thing."""
+    import numpy as np
+
+    step = shown[place + 1] - shown[place - 1]
+    step = step / max(np.hypot(*step), 1e-9)
+    text = shown[place] + np.outer(np.linspace(-half, half, 7), step)
+    return float(np.hypot(*(others[:, None] - text).transpose(2, 0, 1)).min())

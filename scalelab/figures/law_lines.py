@@ -61,19 +61,13 @@ def law_line(
     return values
 
 
-def legend_text(fit: Mapping[str, Any]) -> str:
-    """The law with its parameters and their intervals, two on a line."""
-    formula, *rest = law_text(fit).split("\n")
-    pairs = ["   ".join(rest[place : place + 2]) for place in range(0, len(rest), 2)]
-    return "\n".join([formula, *pairs])
-
-
-def add_law_text(figure: Any, fit: Mapping[str, Any]) -> None:
-    """The law, its parameters and their level above the panels."""
-    level = numbers.percent(fit.get("interval_level", 0.95))
-    figure.suptitle(
-        f"{legend_text(fit)}   ({level} intervals)", fontsize=7, x=0.01, ha="left", linespacing=1.35
-    )
+def add_law_text(figure: Any, fit: Mapping[str, Any], a_line: int) -> None:
+    """The law above the panels, its parameters with their intervals (`a_line` of them a line)."""
+    formula, *params = law_text(fit).split("\n")
+    params.append(f"({numbers.percent(fit.get('interval_level', 0.95))} intervals)")
+    lines = ["    ".join(params[k : k + a_line]) for k in range(0, len(params), a_line)]
+    text = "\n".join([formula, *lines])
+    figure.suptitle(text, fontsize=7, x=0.01, ha="left", linespacing=1.35)
 
 
 def residual_panel(

@@ -21,6 +21,7 @@ NAMES = {
 }
 TOP = (2.5, 12.0)
 """The loss axis shows an excess of at least and at most this many percent."""
+FEWEST = 3
 STRIP = 0.075
 """Height of one size's line under the basins, as a share of the top of the axis."""
 Rows = list[tuple[Any, ...]]
@@ -198,6 +199,8 @@ def _optima(axes: "Axes", answer: Mapping[str, Any], looks: list[Any]) -> Rows:
             (name, "rule", *((x, None) if of == "N" else (None, x)), v[0], None, None, *v[1:], "")
             for x, v in ((step[of], step["value"]) for step in answer["path"])
         ]
+    else:
+        axes.set_title(f"no rule: fewer than {FEWEST} sizes with an optimum", loc="left", pad=3)
     series.log_axis(axes, "x", *series.log_range(xs, 0.1), inches=2.2)
     series.log_axis(axes, "y", *series.log_range(ys, 0.15), inches=1.7)
     what = "non-embedding parameters $N$" if of == "N" else "training tokens $D$"
@@ -240,9 +243,13 @@ def _legend(answers: list[Any], looks: Mapping[str, Any]) -> tuple[list[Any], li
     labels = [str(name) for name in looks]
     sizes = [size for answer in answers for size in answer["sizes"]]
     grey = {"color": "#555555"}
-    if any(None not in size["interval"] for size in sizes):
+    ends = [end for size in sizes if size["optimum"] for end in size["interval"]]
+    if any(end is not None for end in ends):
         handles.append(Line2D([], [], **grey, linewidth=0.9, marker="|", markersize=5))
         labels.append(f"optimum, {numbers.percent(answers[0]['level'])} interval")
+    if None in ends:
+        handles.append(Line2D([], [], **grey, linewidth=0.9, linestyle=(0, (1, 1.2))))
+        labels.append("end of the interval open")
     if any(size["optimum"] is None for size in sizes):
         handles.append(Line2D([], [], **_open(grey, "high", across=True)))
         labels.append("optimum open on that side")

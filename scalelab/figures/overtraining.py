@@ -75,7 +75,7 @@ def draw(study: Study, width: str) -> Drawing:
         axes.set_ylim(*series.log_range(seen[less]))
         axes.set_xlabel("training compute $6ND$ (FLOPs)")
         axes.set_ylabel(name)
-    law_lines.add_law_text(result, fit)
+    law_lines.add_law_text(result, fit, 5 if wide else 2)
     handles, labels = _legend(groups, looks)
     series.legend_below(result, handles, labels, len(handles) if wide and len(handles) < 7 else 3)
     style.settle(result)

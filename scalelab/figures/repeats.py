@@ -47,7 +47,7 @@ def draw(study: Study, width: str) -> Drawing:
             axes.set_ylabel(numbers.loss_label(fit))
         if place + across >= len(sizes):
             axes.set_xlabel("epochs $D/U$")
-    law_lines.add_law_text(result, fit)
+    law_lines.add_law_text(result, fit, 4 if width == "double" else 2)
     handles, labels = _legend(looks)
     series.legend_below(result, handles, labels, 4 if width == "double" else 2)
     style.settle(result)

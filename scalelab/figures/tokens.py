@@ -61,7 +61,7 @@ def draw(study: Study, width: str) -> Drawing:
     top.tick_params(axis="x", labelbottom=False)
     top.set_ylabel(numbers.loss_label(fit))
     bottom.set_xlabel("training tokens $D$")
-    law_lines.add_law_text(result, fit)
+    law_lines.add_law_text(result, fit, 2 if width == "single" else 5)
     series.legend_below(result, handles, labels, 3 if width == "single" else 5)
     result.align_ylabels()
     style.settle(result)
