@@ -47,7 +47,7 @@ def draw(study: Study, width: str) -> Drawing:
     for cost in budgets:
         axes.plot(x, [cost / 6 / n for n in x], **ISOFLOP, zorder=1)
     handles, labels = _path(axes, block, answer["budgets"][-1], numbers.percent(answer["level"]))
-    ratio = {"color": "#CC79A7", "linestyle": (0, (1.2, 1)), "linewidth": 1.2}
+    ratio: dict[str, Any] = {"color": "#CC79A7", "linestyle": (0, (1.2, 1)), "linewidth": 1.2}
     handles += axes.plot(x, [RATIO * n for n in x], **ratio, zorder=2)
     (points,) = axes.plot(sizes, tokens, **POINTS, zorder=5)
     axes.set_xlabel("non-embedding parameters $N$")
@@ -96,7 +96,7 @@ def _contours(axes: "Axes", law: Mapping[str, Any], x: Any, y: Any) -> list[tupl
     """Draw lines of equal loss; give back each with its loss."""
     import numpy as np
 
-    n, d = np.geomspace(*x, GRID), np.geomspace(*y, GRID)
+    n, d = np.geomspace(x[0], x[1], GRID), np.geomspace(y[0], y[1], GRID)
     mesh = np.array([(size, tokens) for tokens in d for size in n])
     loss = predict(law, mesh).reshape(GRID, GRID)
     levels = contour_levels(float(loss.min()), float(loss.max()))
@@ -165,7 +165,7 @@ def _path(
         edge += [(high, flops / 6 / high) for flops, _, high in known[::-1]]
         handles.append(line)
         if edge:
-            shape = {"color": colour, "alpha": 0.2, "linewidth": 0}
+            shape: dict[str, Any] = {"color": colour, "alpha": 0.2, "linewidth": 0}
             (area,) = axes.fill(*zip(*edge, strict=True), **shape, zorder=2)
             handles[-1] = (area, line)
         labels.append(text)

@@ -64,6 +64,8 @@ def law_line(
 def add_law_text(figure: Any, fit: Mapping[str, Any], a_line: int) -> None:
     """The law above the panels, its parameters with their intervals (`a_line` of them a line)."""
     formula, *params = law_text(fit).split("\n")
+    if a_line <= 2:  # one column is too narrow for a law that is told in several parts
+        formula = formula.replace(r",\quad ", ",$\n$")
     params.append(f"({numbers.percent(fit.get('interval_level', 0.95))} intervals)")
     lines = ["    ".join(params[k : k + a_line]) for k in range(0, len(params), a_line)]
     text = "\n".join([formula, *lines])

@@ -92,7 +92,7 @@ def _basins(axes: "Axes", answer: Mapping[str, Any], looks: list[Any]) -> Rows:
         axes.plot(*zip(*points, strict=True), **THIN, color=look["color"], zorder=2)
         if curve:
             axes.plot(*zip(*curve, strict=True), color=look["color"], linewidth=1.1, zorder=3)
-        series.dots(axes, *zip(*points, strict=True), look)  # type: ignore[arg-type]
+        series.dots(axes, [x for x, _ in points], [excess for _, excess in points], look)
         xs += [x for x, _ in points] + size["failed_at"]
         tops += [excess for _, excess in points]
         rows += [
@@ -242,7 +242,7 @@ def _legend(answers: list[Any], looks: Mapping[str, Any]) -> tuple[list[Any], li
     ]
     labels = [str(name) for name in looks]
     sizes = [size for answer in answers for size in answer["sizes"]]
-    grey = {"color": "#555555"}
+    grey: dict[str, Any] = {"color": "#555555"}
     ends = [end for size in sizes if size["optimum"] for end in size["interval"]]
     if any(end is not None for end in ends):
         handles.append(Line2D([], [], **grey, linewidth=0.9, marker="|", markersize=5))

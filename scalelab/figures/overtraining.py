@@ -55,12 +55,16 @@ def draw(study: Study, width: str) -> Drawing:
         xs += [*flops, ends[2]]
         for axes, less in zip(panels, (0.0, floor), strict=True):
             shown = [(row[3], row[4] - less) for row in runs if row[4] > less]
-            series.dots(axes, *zip(*shown, strict=True), look)  # type: ignore[arg-type]
+            series.dots(axes, [c for c, _ in shown], [loss for _, loss in shown], look)
             seen[less] += [loss for _, loss in shown]
             for low, high, dashes in ((*ends[:2], "solid"), (*ends[1:], series.AHEAD_DASHES)):
                 along = law_lines.spaced(low, high)
                 at = [((c / 6 / ratio) ** 0.5, (c / 6 * ratio) ** 0.5) for c in along]
-                shape = {"color": look["color"], "linewidth": 1.0, "linestyle": dashes}
+                shape: dict[str, Any] = {
+                    "color": look["color"],
+                    "linewidth": 1.0,
+                    "linestyle": dashes,
+                }
                 values = law_lines.law_line(axes, fit, along, at, less, zorder=2, **shape)
                 seen[less] += [value - less for value in values]
                 if less == 0.0:

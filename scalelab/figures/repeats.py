@@ -10,7 +10,7 @@ from scalelab.figures.study import NotInStudy, Study, predicted
 HEADER = ("what", "run", "N", "D", "U", "epochs", "loss", "predicted")
 LAW = "data_constrained"
 AHEAD = 4.0
-FRESH = (0, (1.2, 1))
+FRESH: Any = (0, (1.2, 1))
 
 
 @figure("Loss against epochs for each number of unique tokens", "double", needs="repeated data")
@@ -84,7 +84,12 @@ def _lines(
             continue
         epochs = law_lines.spaced(low, high)
         at = [(n, e * unique, e * unique if fresh else unique) for e in epochs]
-        shape = {"color": look["color"], "linewidth": 1.0, "linestyle": dashes, "zorder": 2}
+        shape: dict[str, Any] = {
+            "color": look["color"],
+            "linewidth": 1.0,
+            "linestyle": dashes,
+            "zorder": 2,
+        }
         values = law_lines.law_line(axes, fit, epochs, at, **shape)
         rows += [
             (what, None, n, d, u, e, None, v)
@@ -101,12 +106,13 @@ def _legend(looks: Mapping[float, Any]) -> tuple[list[Any], list[str]]:
         for look in looks.values()
     ]
     labels = [f"$U$ = {numbers.short(unique)}" for unique in looks]
-    grey = {"color": "#555555", "linewidth": 1}
-    for dashes, text in (
+    grey: dict[str, Any] = {"color": "#555555", "linewidth": 1}
+    entries: tuple[tuple[Any, str], ...] = (
         ("solid", "law, repeated tokens"),
         (FRESH, "law, as many new tokens"),
         (series.AHEAD_DASHES, "beyond the data"),
-    ):
+    )
+    for dashes, text in entries:
         handles.append(Line2D([], [], **grey, linestyle=dashes))
         labels.append(text)
     return handles, labels

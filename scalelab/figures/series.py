@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
-DASHES = ("solid", (0, (4, 1.2)), (0, (1.2, 1)), (0, (4, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1)))
-AHEAD_DASHES = (0, (4, 2))
+AHEAD_DASHES: Any = (0, (4, 2))
 PLAIN = (1e-2, 1e4)
 """Between these, labels of a logarithmic axis are plain numbers."""
 LEAST_FACTOR = 1.3
@@ -110,9 +109,7 @@ def bar(
             )
 
 
-def path_line(
-    axes: "Axes", steps: Sequence[tuple[float, Sequence[float | None]]], last: float
-) -> list[Any]:
+def path_line(axes: "Axes", steps: Sequence[tuple[float, Sequence[Any]]], last: float) -> list[Any]:
     """A regression with its band: (x, [value, low, high]) up to `last` solid, beyond it dashed.
 
     Gives back the handles: that within the data, and that beyond where there is one.
@@ -131,7 +128,9 @@ def path_line(
         ends = [
             [float("nan") if step[1][k] is None else step[1][k] for step in part] for k in (1, 2)
         ]
-        area = axes.fill_between(x, *ends, color=colour, alpha=0.18, linewidth=0, zorder=1)
+        area = axes.fill_between(
+            x, ends[0], ends[1], color=colour, alpha=0.18, linewidth=0, zorder=1
+        )
         (line,) = axes.plot(
             x,
             [step[1][0] for step in part],

@@ -43,7 +43,12 @@ def draw(study: Study, width: str) -> Drawing:
             ("law beyond the data", ends[1], ends[2], series.AHEAD_DASHES),
         ):
             along = law_lines.spaced(low, high)
-            shape = {"color": look["color"], "linewidth": 1.0, "linestyle": dashes, "zorder": 2}
+            shape: dict[str, Any] = {
+                "color": look["color"],
+                "linewidth": 1.0,
+                "linestyle": dashes,
+                "zorder": 2,
+            }
             at = [(n, d) for d in along]
             values = law_lines.law_line(top, fit, along, at, **shape)
             rows += [(what, None, n, d, None, v, None) for d, v in zip(along, values, strict=True)]

@@ -22,12 +22,21 @@ def sentences(block: Mapping[str, Any]) -> list[str]:
     return [*told, spent_text(block["cost"])] if block.get("cost") else told
 
 
-def with_ends(value: float, ends: Sequence[Number], form: str = ".3g") -> str:
-    """`0.51 [0.48, 0.54]`; an end that is missing is `open`."""
-    text = format(value, form)
+def digits(value: float) -> str:
+    """Three significant digits, as a plain number where it has few: 1010, 0.00498."""
+    return f"{float(f'{value:.3g}'):g}"
+
+
+def with_ends(value: float, ends: Sequence[Number], form: str | None = None) -> str:
+    """`0.51 [0.48, 0.54]` in three digits or that format; an end that is missing is `open`."""
+
+    def text_of(number: float) -> str:
+        return digits(number) if form is None else format(number, form)
+
+    text = text_of(value)
     if all(end is None for end in ends):
         return text
-    shown = ("open" if end is None else format(end, form) for end in ends)
+    shown = ("open" if end is None else text_of(end) for end in ends)
     return f"{text} [{', '.join(shown)}]"
 
 
@@ -72,7 +81,7 @@ def _optimum(block: Mapping[str, Any]) -> list[str]:
     told = [rule_text(block)] if block["rule"] else []
     for size in block["sizes"]:
         where = f"At N = {size['N']:.4g}"
-        low, high = ("open" if end is None else f"{end:.3g}" for end in size["basin"])
+        low, high = ("open" if end is None else digits(end) for end in size["basin"])
         if size["optimum"] is None:
             told.append(
                 f"{where} the best {axis} tried is {size['best']:.4g}, at an end of the sweep; "
