@@ -57,6 +57,7 @@ def draw(study: Study, width: str) -> Drawing:
     low, high = max(min(values), -0.5), min(max(values), 1.5)
     pad = 0.08 * (high - low)
     axes.set_xlim(low - pad, high + pad)
+    axes.set_xticks(style.linear_ticks(low - pad, high + pad, 6))
     axes.set_xlabel(r"exponent $a$ of $N_\mathrm{opt} \propto C^a$")
     # Not settled: the names are long, and their width is that of the resolution they are saved at.
     return Drawing(result, HEADER, rows)

@@ -171,15 +171,20 @@ def step_beyond(x: Array, high: bool) -> float:
 
 
 def basin(x: Array, log_y: Array, least: float, share: float) -> list[float | None]:
-    """The range of the axis whose loss is within `share` of the least (ln of it), straight in logs
-    between the points; None for an end at which the sweep stops before that."""
-    u, top = np.log(x), least + np.log1p(share)
+    """The range of the axis whose loss is within `share` of the least (ln of it); None for an end
+    at which the sweep stops before that.
+
+    Between points the root of the excess of ln loss is taken as straight in ln x, which is exact
+    where the basin is a parabola.
+    """
+    u, top = np.log(x), np.sqrt(np.log1p(share))
+    root = np.sqrt(np.maximum(log_y - least, 0.0))
     best = int(np.argmin(log_y))
 
     def crossing(order: list[int]) -> float | None:
         for a, b in itertools.pairwise(order):
-            if log_y[b] > top:
-                part = (top - log_y[a]) / (log_y[b] - log_y[a])
+            if root[b] > top:
+                part = (top - root[a]) / (root[b] - root[a])
                 return float(np.exp(u[a] + max(part, 0.0) * (u[b] - u[a])))
         return None
 
