@@ -7,10 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scalelab.figures.registry import kind, kinds
-from scalelab.figures.study import Study, load_study
+from scalelab.figures.study import NotInStudy, Study, load_study
 
 FORMATS = ("pdf", "svg", "png")
-KINDS = tuple(kinds())
+KINDS = tuple(name for name, item in kinds().items() if not item.needs)
+"""Kinds that every study has."""
+ALL = tuple(kinds())
+"""These and the kinds that only some designs have."""
 
 
 def draw(
@@ -48,4 +51,15 @@ def draw_study(
     return paths
 
 
-__all__ = ["FORMATS", "KINDS", "Study", "draw", "draw_study", "kind", "kinds", "load_study"]
+__all__ = [
+    "ALL",
+    "FORMATS",
+    "KINDS",
+    "NotInStudy",
+    "Study",
+    "draw",
+    "draw_study",
+    "kind",
+    "kinds",
+    "load_study",
+]

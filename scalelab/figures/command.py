@@ -2,7 +2,7 @@
 
 import argparse
 
-from scalelab.figures import FORMATS, KINDS, draw_study, load_study
+from scalelab.figures import ALL, FORMATS, NotInStudy, draw_study, load_study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with one folder a run, for the curves (default: runs beside the study)",
     )
     parser.add_argument(
-        "--only", action="append", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}"
+        "--only",
+        action="append",
+        choices=ALL,
+        metavar="KIND",
+        help=f"one of {', '.join(ALL)}; may be repeated (default: all that the study has data for)",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
@@ -31,7 +35,12 @@ def run(args: argparse.Namespace) -> int:
     """Draw the figures and print the paths written."""
     study = load_study(args.runs, args.laws, args.runs_root)
     width = None if args.width == "auto" else args.width
-    for name in args.only or KINDS:
-        paths = draw_study(name, study, args.out, args.formats, width)
+    for name in args.only or ALL:
+        try:
+            paths = draw_study(name, study, args.out, args.formats, width)
+        except NotInStudy:
+            if args.only:
+                raise
+            continue
         print(f"figures: {name}: {' '.join(str(path) for path in paths)}")
     return 0

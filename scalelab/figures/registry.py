@@ -26,25 +26,32 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Kind:
-    """A registered figure: its name (also the file name), how wide it is, and what draws it."""
+    """A registered figure: its name (also the file name), how wide it is, and what draws it.
+
+    needs: what a study must hold for it, in words; empty for a kind that every study has.
+    """
 
     name: str
     title: str
     width: str
     build: Callable[[Study, str], Drawing]
+    needs: str = ""
 
 
 _kinds: dict[str, Kind] = {}
 
 
 def figure(
-    title: str, width: str = "single"
+    title: str, width: str = "single", needs: str = ""
 ) -> Callable[[Callable[[Study, str], Drawing]], Callable[[Study, str], Drawing]]:
-    """Register a function (study, width) -> Drawing under the name of its module."""
+    """Register a function (study, width) -> Drawing under the name of its module.
+
+    A kind that `needs` something raises `NotInStudy` where a study does not have it.
+    """
 
     def register(build: Callable[[Study, str], Drawing]) -> Callable[[Study, str], Drawing]:
         name = build.__module__.rpartition(".")[2]
-        _kinds[name] = Kind(name, title, width, build)
+        _kinds[name] = Kind(name, title, width, build, needs)
         return build
 
     return register

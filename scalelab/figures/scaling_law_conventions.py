@@ -1,10 +1,9 @@
 """Every fit of the study side by side: one panel a counting convention or explaining column."""
 
-from scalelab.errors import UserError
 from scalelab.figures import style
 from scalelab.figures.law_panel import HEADER, draw_law, finish
 from scalelab.figures.registry import Drawing, figure
-from scalelab.figures.study import Study
+from scalelab.figures.study import NotInStudy, Study
 
 
 @figure("The fitted laws side by side, one for each way of counting", width="double")
@@ -12,7 +11,7 @@ def draw(study: Study, width: str) -> Drawing:
     """One panel for each fit with a single explaining column, two panels a row in two columns."""
     fits = study.one_dimensional
     if not fits:
-        raise UserError("laws.json: no fit with one explaining column, nothing to compare")
+        raise NotInStudy("laws.json: no fit with one explaining column, nothing to compare")
     across = min(len(fits), 2 if width == "double" else 1)
     down = -(-len(fits) // across)
     result = style.new_figure(width, 2.7 * down)

@@ -15,6 +15,10 @@ REQUIRED = ("id", "label", "N", "D", "loss_nats", "status")
 WHOLE_FIT = ("law", "x", "params", "points")
 
 
+class NotInStudy(UserError):
+    """A figure of what this study has no data for."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One row of runs.csv. `loss_nats` is None for a run that gave no held-out loss."""
@@ -62,6 +66,20 @@ class Study:
     def one_dimensional(self) -> list[dict[str, Any]]:
         """The fits with one explaining column, which a plane figure can show."""
         return [fit for fit in self.fits if isinstance(fit["x"], str)]
+
+    @property
+    def answers(self) -> list[dict[str, Any]]:
+        """What the study's design asked, as laws.json answers it."""
+        return list(self.laws.get("answers") or ())
+
+    def answered(self, name: str) -> list[dict[str, Any]]:
+        """The answers of one name; `NotInStudy` where there is none, with the reason if known."""
+        found = [block for block in self.answers if block.get("answer") == name]
+        if found:
+            return found
+        failed = [item for item in self.laws.get("failed") or () if item.get("answer") == name]
+        why = f" ({failed[0]['reason']})" if failed else ""
+        raise NotInStudy(f"laws.json of {self.name}: no answer {name}{why}")
 
     @property
     def growth(self) -> dict[str, dict[str, Any]]:
@@ -119,7 +137,8 @@ def read_runs(path: Path) -> tuple[Run, ...]:
 
 
 NUMBERS = (
-    *("N", "N_total", "N_embedding", "D", "C", "C_6ND"),
+    *("N", "N_total", "N_embedding", "D", "C", "C_6ND", "tokens_per_param", "budget"),
+    *("unique_tokens", "lr", "batch_tokens", "depth", "width", "context", "vocab"),
     *("loss_nats", "loss_nats_se", "perplexity", "bits_per_byte"),
     *("tokens_per_second", "seconds", "flops_per_second", "mfu"),
     *("peak_memory_bytes", "checkpoint_bytes", "threads", "processes", "steps", "trunk_steps"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scalelab.errors import UserError
 from scalelab.files import file_sha256, read_json, write_json
 from scalelab.laws import registry
+from scalelab.laws.answers.words import describe
 from scalelab.laws.estimation.objective import OBJECTIVES
 from scalelab.laws.fitting import fit
 from scalelab.laws.result import summary
@@ -41,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--convention", help="what x counts, in words, for the record")
     parser.add_argument("--fits", help="a study's fits as JSON, or a file that holds them")
+    parser.add_argument(
+        "--answers", help="what a study's design asks beside its fits, as JSON or a file"
+    )
+    parser.add_argument(
+        "--runs-root", metavar="DIR", help="folder with one folder a run, for answers from curves"
+    )
     parser.add_argument("--study", help="name of the study, with --fits")
     parser.add_argument("--json", help="file to write")
 
@@ -66,7 +73,7 @@ def add_table_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit, print the summary, write the JSON; bad input raises `UserError`, nothing written."""
-    if args.fits is not None:
+    if args.fits is not None or args.answers is not None:
         return _study(args)
     form = registry.get(args.law or "power_offset")
     with naming(args.runs):
@@ -128,28 +135,34 @@ def naming(path: str) -> Iterator[None]:
 
 
 def _study(args: argparse.Namespace) -> int:
-    fits = _fits(args.fits)
+    fits, answers = _listed(args.fits, "--fits"), _listed(args.answers, "--answers")
     runs = read_runs(args.runs)
-    laws = fit_study(runs, fits, args.study or Path(args.runs).parent.name)
-    for place, block in enumerate(laws["fits"]):
-        print(("" if place == 0 else "\n") + summary(block))
+    name = args.study or Path(args.runs).parent.name
+    laws = fit_study(runs, fits, name, answers, args.runs_root)
+    told = [summary(block) for block in laws["fits"]]
+    told += [describe(block) for block in laws["answers"]]
     for item in laws["failed"]:
-        print(f"\n{item['law']}: {item['reason']}")
+        told.append(f"{item.get('law') or item['answer']}: {item['reason']}")
+    print("\n\n".join(told or ["nothing was asked of the runs: no fits, no answers"]))
     if args.json:
         write_json(args.json, laws)
     return 0
 
 
-def _fits(text: str) -> list[dict[str, Any]]:
+def _listed(text: str | None, flag: str) -> list[dict[str, Any]]:
+    """A JSON list from the command line or from a file; empty without one."""
+    if text is None:
+        return []
     if text.lstrip().startswith("["):
         try:
             value = json.loads(text)
         except json.JSONDecodeError as error:
-            raise UserError(f"--fits: expected JSON, but {error}") from None
+            raise UserError(f"{flag}: expected JSON, but {error}") from None
     else:
         value = read_json(text)
     if not isinstance(value, list):
-        raise UserError(f"--fits: expected a JSON list of fits, found {type(value).__name__}")
+        what = flag.removeprefix("--")
+        raise UserError(f"{flag}: expected a JSON list of {what}, found {type(value).__name__}")
     return value
 
 

@@ -153,6 +153,43 @@ _ALL = (
         note="on C4; repeats and excess parameters lose value but never harm",
     ),
 )
+
+
+@dataclass(frozen=True)
+class PublishedExponent:
+    """An exponent a of N_opt ~ C^a as a paper gives it; low and high None where it gives none."""
+
+    name: str
+    exponent: float
+    low: float | None
+    high: float | None
+    level: float | None
+    source: str
+
+
+_TABLE_2 = "Hoffmann et al. 2022 (arXiv:2203.15556), table 2: percentiles 10 and 90"
+EXPONENTS = (
+    PublishedExponent(
+        "Kaplan et al. 2020",
+        0.73,
+        None,
+        None,
+        None,
+        "Kaplan et al. 2020 (arXiv:2001.08361), equation 1.7, at the critical batch",
+    ),
+    PublishedExponent("Hoffmann et al. 2022, envelope", 0.50, 0.488, 0.502, 0.8, _TABLE_2),
+    PublishedExponent("Hoffmann et al. 2022, isoflop", 0.49, 0.462, 0.534, 0.8, _TABLE_2),
+    PublishedExponent("Hoffmann et al. 2022, parametric", 0.46, 0.454, 0.455, 0.8, _TABLE_2),
+    PublishedExponent(
+        "Besiroglu et al. 2024, parametric",
+        0.3658 / (0.3478 + 0.3658),
+        None,
+        None,
+        None,
+        "Besiroglu et al. 2024 (arXiv:2404.10102): beta / (alpha + beta) of their estimates",
+    ),
+)
+"""Exponents of N_opt in papers, each with its own count of N and C."""
 _BY_NAME = {law.name: law for law in _ALL}
 
 

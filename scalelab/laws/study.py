@@ -1,14 +1,17 @@
-"""The fits of a study: one table of runs, the settings of each fit, one laws.json."""
+"""The fits and answers of a study: one table of runs, what is asked of it, one laws.json."""
 
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import UserError
 from scalelab.files import digest
+from scalelab.laws.answers.registry import Material, check, give
 from scalelab.laws.fitting import fit
 from scalelab.laws.growth import growth
+from scalelab.laws.result import FitResult
 from scalelab.laws.settings import Settings
 from scalelab.provenance import code_digest, manifest
 
@@ -20,36 +23,50 @@ KEYS = ("law", "x", "y", *(field.name for field in dataclasses.fields(Settings))
 
 
 def fit_study(
-    runs: "DataFrame", fits: Sequence[Mapping[str, Any]], study: str | Mapping[str, Any]
+    runs: "DataFrame",
+    fits: Sequence[Mapping[str, Any]],
+    study: str | Mapping[str, Any],
+    answers: Sequence[Mapping[str, Any]] = (),
+    runs_root: str | Path | None = None,
 ) -> dict[str, Any]:
     """Content of laws.json: the fits in the order given, the first being the primary one.
 
     fits: keyword arguments of `laws.fit`, `law` among them; a key that is null takes its default.
-    No fits (a sweep) give an empty list. A fit other than the first that cannot be made is
-    listed under `failed` with its sentence. `growth` says how the costs of a run grow with N.
+    No fits (a sweep) give an empty list. answers: what the design asks beside, such as
+    {"answer": "optimum", "axis": "lr"} (`laws.answers`). A fit other than the first, or an answer,
+    that cannot be made is listed under `failed` with its sentence. runs_root: the folder with one
+    folder a run, for answers that read training curves. `growth` says how the costs of a run grow
+    with N.
 
     Raises:
-        UserError: an unknown key, or a primary fit that cannot be made.
+        UserError: an unknown key or answer, or a primary fit that cannot be made.
     """
     name = study if isinstance(study, str) else str(study.get("name", "study"))
     settings = [_settings(item, place, name) for place, item in enumerate(fits)]
-    blocks, failed = [], []
+    for place, item in enumerate(answers, 1):
+        check(item, f"study {name}, answer {place}")
+    made: list[FitResult] = []
+    failed: list[dict[str, Any]] = []
     for place, keys in enumerate(settings):
         law, rest = keys["law"], {k: v for k, v in keys.items() if k != "law"}
         try:
-            blocks.append(fit(law, runs, **rest).to_json())
+            made.append(fit(law, runs, **rest))
         except UserError as error:
             if place == 0:
                 raise UserError(f"study {name}, {law}: {error}") from None
             failed.append({**keys, "reason": str(error)})
+    root = None if runs_root is None else Path(runs_root)
+    given, not_given = give(answers, Material(runs, tuple(made), root), name)
+    asked = {"answers": list(answers)} if answers else {}
     table = digest(runs.to_csv(index=False))
     return {
         "study": name,
-        "fits": blocks,
-        "failed": failed,
+        "fits": [one.to_json() for one in made],
+        "answers": given,
+        "failed": failed + not_given,
         "growth": growth(runs),
         "provenance": {
-            **manifest({"study": name, "fits": settings}, table),
+            **manifest({"study": name, "fits": settings, **asked}, table),
             "code": code_digest(*LAYERS),
         },
     }

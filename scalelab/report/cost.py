@@ -8,6 +8,7 @@ from typing import Any
 from scalelab.figures import numbers
 from scalelab.figures.cost import QUANTITIES, Quantity, counted_text, growth_text
 from scalelab.figures.study import Run, Study
+from scalelab.laws import spent
 from scalelab.report import latex
 from scalelab.report.summary import Size
 
@@ -43,10 +44,10 @@ def totals(study: Study) -> Totals:
     cores = {
         run.id: (run.number("threads") or 0) * (run.number("processes") or 1) for run in study.runs
     }
-    spent = {run.id: (run.number("seconds") or 0) * own[run.id] for run in study.runs}
-    seconds = sum(spent.values())
-    failed = sum(spent[run.id] for run in study.runs if not run.ok)
-    core_seconds = sum(spent[name] * cores[name] for name in spent)
+    taken = {run.id: (run.number("seconds") or 0) * own[run.id] for run in study.runs}
+    seconds = sum(taken.values())
+    failed = sum(taken[run.id] for run in study.runs if not run.ok)
+    core_seconds = sum(taken[name] * cores[name] for name in taken)
     return Totals(
         seconds=seconds,
         core_hours=core_seconds / SECONDS_AN_HOUR if known else None,
@@ -62,16 +63,8 @@ def own_shares(runs: Sequence[Run]) -> dict[str, float]:
 
     Of the runs of a trunk, the one that takes most of its steps is charged with all of them.
     """
-    order = sorted(runs, key=lambda run: (-(run.number("trunk_steps") or 0), run.id))
-    charged, shares = set(), {}
-    for run in order:
-        trunk, steps = run.columns.get("trunk", ""), run.number("steps")
-        known = trunk in charged
-        taken = (run.number("trunk_steps") or 0) / steps if steps and trunk else 0.0
-        shares[run.id] = 1 - min(taken, 1.0) if known else 1.0
-        if trunk:
-            charged.add(trunk)
-    return shares
+    shares = spent.own_shares([run.columns for run in runs])
+    return {run.id: share for run, share in zip(runs, shares, strict=True)}
 
 
 def statuses(study: Study) -> str:

@@ -11,11 +11,13 @@ from scalelab.figures import numbers
 from scalelab.figures.law_panel import excluded
 from scalelab.figures.study import Study
 from scalelab.files import write_text
-from scalelab.report import cost, summary
+from scalelab.report import answers, cost, summary
 
 MAIN = "scaling_law"
 COMPARISON = "scaling_law_conventions"
 COST = "cost"
+LAWS = ("overtraining", "repeats", "tokens")
+"""Kinds that show a law of several columns."""
 TEMPLATE = "template.html"
 
 
@@ -30,7 +32,8 @@ def write_report(
 
     Args:
         study: runs and laws.
-        figures_dir: folder with `scaling_law.svg` and any of the other figures as SVG.
+        figures_dir: folder with the figures as SVG; `scaling_law.svg` among them where a law of
+            one column was fitted.
         out: path of the page.
         corpus: manifest of the corpus, for its card.
         plan: plan of the study; its runs that have no row yet are named.
@@ -68,7 +71,17 @@ def context(
     """Everything that the template shows."""
     rows = summary.sizes(study)
     fit = next(iter(study.fits), None)
-    pictures = embedded(Path(figures_dir), several=len(study.one_dimensional) > 1)
+    pictures = embedded(Path(figures_dir), study)
+    first = leading(study, pictures)
+    asked: list[dict[str, Any]] = [
+        {"text": item, "figures": [p for p in pictures if p["name"] in item.kinds and p != first]}
+        for item in answers.sections(study)
+    ]
+    # A figure shows all answers of its kind, so it stands with the last of them.
+    for place, item in enumerate(asked):
+        later = [p for other in asked[place + 1 :] for p in other["figures"]]
+        item["figures"] = [p for p in item["figures"] if p not in later]
+    placed = [first, *(p for item in asked for p in item["figures"])]
     return {
         "name": study.name,
         "answer": summary.answer(study),
@@ -78,8 +91,11 @@ def context(
         "fit": fit,
         "fits": [_fit_row(item) for item in study.fits],
         "heldout": _heldout(fit),
-        "failed_fits": study.laws.get("failed") or [],
-        "figures": [item for item in pictures if item["name"] != COST],
+        "failed_fits": [i for i in study.laws.get("failed") or [] if "law" in i],
+        "failed_answers": [i for i in study.laws.get("failed") or [] if "answer" in i],
+        "lead": first,
+        "asked": asked,
+        "figures": [item for item in pictures if item["name"] != COST and item not in placed],
         "cost_figure": next((item for item in pictures if item["name"] == COST), None),
         "runs": study.runs,
         "statuses": cost.statuses(study),
@@ -105,14 +121,26 @@ def _scientific(value: float | None) -> str:
     return "" if parts is None else Markup("{} × 10<sup>{}</sup>").format(*parts)
 
 
-def embedded(folder: Path, several: bool) -> list[dict[str, str]]:
-    """The figures as data URIs, the main one first. SVG in an image runs no script.
+def leading(study: Study, pictures: list[dict[str, str]]) -> dict[str, str] | None:
+    """The figure at the head of the page: of the law in one column, else of the first answer, else
+    of a law in several; None where there is no such figure."""
+    names = [MAIN] if study.one_dimensional else []
+    names += [name for item in answers.sections(study) for name in item.kinds]
+    names += [*LAWS, MAIN]
+    known = {item["name"]: item for item in pictures}
+    return next((known[name] for name in names if name in known), None)
 
-    Without `several` fits the comparison of fits would repeat the main figure and is left out.
+
+def embedded(folder: Path, study: Study) -> list[dict[str, str]]:
+    """The figures as data URIs, by title. SVG in an image runs no script.
+
+    Without several fits the comparison of fits would repeat the main figure and is left out. Raises
+    UserError where a study with a law in one column lacks the main figure.
     """
     found = []
-    for kind in sorted(figures.kinds().values(), key=lambda kind: (kind.name != MAIN, kind.title)):
+    for kind in sorted(figures.kinds().values(), key=lambda kind: kind.title):
         path = folder / f"{kind.name}.svg"
+        several = len(study.one_dimensional) > 1
         if path.exists() and (several or kind.name != COMPARISON):
             data = base64.b64encode(path.read_bytes()).decode()
             found.append(
@@ -123,7 +151,7 @@ def embedded(folder: Path, several: bool) -> list[dict[str, str]]:
                     "uri": f"data:image/svg+xml;base64,{data}",
                 }
             )
-    if not found or found[0]["name"] != MAIN:
+    if study.one_dimensional and MAIN not in [item["name"] for item in found]:
         raise UserError(f"{folder / MAIN}.svg: no such file, expected the main figure as SVG")
     return found
 

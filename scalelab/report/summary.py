@@ -9,6 +9,7 @@ from typing import Any
 
 from scalelab.figures import numbers
 from scalelab.figures.study import Run, Study, predicted, value_at
+from scalelab.report import answers
 
 GOAL = 0.01
 """A size whose loss lies further than this share from the law is named in the report."""
@@ -128,8 +129,9 @@ def answer(study: Study) -> list[str]:
     if not good:
         return ["No run of this study gave a held-out loss."]
     fit = next(iter(study.fits), None)
+    asked = answers.lead(study)
     if fit is None:
-        return [f"{len(good)} sizes were measured. No law was fitted."]
+        return asked or [f"{len(good)} sizes were measured. No law was fitted."]
     sentences = []
     steps = tenfolds(fit)
     unit = unit_of(fit)
@@ -147,7 +149,7 @@ def answer(study: Study) -> list[str]:
             f"Held-out loss goes from {first.loss:.3f} nats per token at {numbers.short(first.n)} "
             f"to {last.loss:.3f} at {numbers.short(last.n)} non-embedding parameters."
         )
-    sentences += [exponent(fit), floor(fit), extrapolation(fit)]
+    sentences += [exponent(fit), floor(fit), extrapolation(fit), *asked]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -218,6 +220,8 @@ def extrapolation(fit: Mapping[str, Any]) -> str:
     if not steps:
         return ""
     last = steps[-1]
+    if not isinstance(fit["x"], str):
+        return _extrapolation_along(fit, last)
     low, high = last.get("low"), last.get("high")
     value, *ends = numbers.estimate(predicted(last), low, high)
     bounds = "no bounded interval" if low is None and high is None else f"{ends[0]} to {ends[1]}"
@@ -225,6 +229,18 @@ def extrapolation(fit: Mapping[str, Any]) -> str:
         f"A model {last.get('factor', '?')} times the largest ({numbers.short(last['x'])}) is "
         f"predicted to reach {value} {unit_of(fit)} ({level(fit)} interval {bounds}), "
         "if the law holds that far."
+    )
+
+
+def _extrapolation_along(fit: Mapping[str, Any], last: Mapping[str, Any]) -> str:
+    """The same for a law of several columns, all of which grow by the factor."""
+    low, high = last.get("low"), last.get("high")
+    value, *ends = numbers.estimate(predicted(last), low, high)
+    where = ", ".join(f"{c} = {numbers.short(last[c])}" for c in fit["x"])
+    bounds = "no bounded interval" if low is None and high is None else f"{ends[0]} to {ends[1]}"
+    return (
+        f"At {last.get('factor', '?')} times the largest run ({where}) the law predicts {value} "
+        f"{unit_of(fit)} ({level(fit)} interval {bounds}), if it holds that far."
     )
 
 

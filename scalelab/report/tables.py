@@ -9,7 +9,7 @@ from typing import Any
 from scalelab.figures import numbers
 from scalelab.figures.study import Study, predicted
 from scalelab.files import write_text
-from scalelab.report import cost, latex, summary
+from scalelab.report import answers, cost, latex, summary
 from scalelab.report.summary import Size
 
 FACTOR_WORDS = {2: "Twofold", 10: "Tenfold", 100: "Hundredfold"}
@@ -29,7 +29,7 @@ COST_CAPTION = (
 
 
 def write_tables(study: Study, out_dir: str | Path) -> list[Path]:
-    """Write {runs,law,cost}.{csv,tex} and numbers.tex; give back their paths."""
+    """Write {runs,law,cost,answers}.{csv,tex} and numbers.tex; give back their paths."""
     out, rows = Path(out_dir), summary.sizes(study)
     texts = {
         "runs.csv": _csv(RUN_COLUMNS, [_size_row(size) for size in rows]),
@@ -38,6 +38,8 @@ def write_tables(study: Study, out_dir: str | Path) -> list[Path]:
         "law.tex": law_tex(study),
         "cost.csv": _csv(cost.COLUMNS, [cost.cost_row(size) for size in rows]),
         "cost.tex": cost.cost_tex(caption(study, COST_CAPTION), rows),
+        "answers.csv": _csv(answers.COLUMNS, answers.csv_rows(study)),
+        "answers.tex": answers.tex(caption(study, "What the design of the study asked."), study),
         "numbers.tex": numbers_tex(study, rows),
     }
     for name, text in texts.items():
@@ -187,7 +189,7 @@ def macros(study: Study, rows: Sequence[Size]) -> dict[str, str]:
     for name, size in (("Smallest", good[0]), ("Largest", good[-1])) if good else ():
         found[f"N{name}"] = latex.anywhere(latex.power(size.n))
         found[f"Loss{name}"] = f"{size.loss:.3f}"
-    found |= cost.cost_macros(study)
+    found |= cost.cost_macros(study) | answers.macros(study)
     fit = next(iter(study.fits), None)
     return {**found, **(_fit_macros(fit) if fit else {})}
 

@@ -174,16 +174,19 @@ def _means(cost: Array, tokens: Array, loss: Array) -> tuple[Array, Array, Array
 
 
 def _inner(n_best: Array, n_runs: Array) -> Array:
-    """Sizes on the envelope but the smallest and the largest of all, whose ranges are cut off."""
+    """Sizes on the envelope whose ranges are whole: not the smallest and the largest of all, and
+    where two others remain not those at its first and last FLOPs, beyond which nothing was run.
+    """
     found = np.unique(n_best)
     kept = found[(found > n_runs.min()) & (found < n_runs.max())]
+    whole = kept[(kept != n_best[0]) & (kept != n_best[-1])]
     if len(kept) < 2:
         raise UserError(
             f"{len(found)} of {len(np.unique(n_runs))} sizes make the envelope and {len(kept)} of "
             "them lie between the smallest and the largest, expected two or more: add sizes, or "
             "longer runs"
         )
-    return kept
+    return whole if len(whole) >= 2 else kept
 
 
 def _warnings(

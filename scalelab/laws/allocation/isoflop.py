@@ -140,20 +140,9 @@ def isoflop(
         UserError: bad rows or options, or fewer than two budgets whose minimum lies inside the
             sizes tried, with the reason for each.
     """
-    least = degree + 2 if min_sizes is None else min_sizes
-    _check_options(degree, window, tolerance, least)
-    table, source = with_flops(runs, n, budget or flops)
-    columns = (n, "D", source) if "D" in table.columns else (n, source)
-    points = prepare(table, columns, y, cluster="none")
-    size, cost = points.x[:, 0], points.x[:, -1]
-    tokens = points.x[:, 1] if len(columns) == 3 else cost / (6 * size)
-    group = np.unique(cost, return_inverse=True)[1] if budget else _clusters(cost, tolerance)
-    profiles = []
-    for place in range(group.max() + 1):
-        rows = group == place
-        sizes = _sizes(size[rows], tokens[rows], points.log_loss[rows])
-        flop = float(np.exp(np.log(cost[rows]).mean()))
-        profiles.append(_profile(flop, *sizes, degree, window, least))
+    profiles, points, source = find_profiles(
+        runs, n, y, budget, flops, tolerance, degree, window, min_sizes
+    )
     kept = [one for one in profiles if one.refused is None]
     refusals = "; ".join(f"C = {p.flops:.4g}: {p.refused}" for p in profiles if p.refused)
     if len(kept) < 2:
@@ -179,6 +168,38 @@ def isoflop(
         convention=f"N: {_convention(n)}; C: {_convention(source)}",
         warnings=tuple(_rows_left_out(points) + _warnings(kept, refusals, degree)),
     )
+
+
+def find_profiles(
+    runs: "DataFrame",
+    n: str = "N",
+    y: str = "loss_nats",
+    budget: str | None = None,
+    flops: str | None = None,
+    tolerance: float = 0.1,
+    degree: int = 2,
+    window: float | None = WINDOW,
+    min_sizes: int | None = None,
+) -> tuple[list[Profile], Points, str]:
+    """The profile of each budget, by FLOPs, with the points behind them and the column of FLOPs.
+
+    Arguments as of `isoflop`; a budget without a minimum is there with its reason.
+    """
+    least = degree + 2 if min_sizes is None else min_sizes
+    _check_options(degree, window, tolerance, least)
+    table, source = with_flops(runs, n, budget or flops)
+    columns = (n, "D", source) if "D" in table.columns else (n, source)
+    points = prepare(table, columns, y, cluster="none")
+    size, cost = points.x[:, 0], points.x[:, -1]
+    tokens = points.x[:, 1] if len(columns) == 3 else cost / (6 * size)
+    group = np.unique(cost, return_inverse=True)[1] if budget else _clusters(cost, tolerance)
+    profiles = []
+    for place in range(group.max() + 1):
+        rows = group == place
+        sizes = _sizes(size[rows], tokens[rows], points.log_loss[rows])
+        flop = float(np.exp(np.log(cost[rows]).mean()))
+        profiles.append(_profile(flop, *sizes, degree, window, least))
+    return profiles, points, source
 
 
 def with_flops(runs: "DataFrame", n: str, column: str | None = None) -> tuple["DataFrame", str]:

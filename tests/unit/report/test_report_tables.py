@@ -117,6 +117,7 @@ def test_command_writes_all_tables(usual, tmp_path):
     words += ["--out", str(tmp_path)]
     assert command_tables.run(parser.parse_args(words)) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("cost.csv", "cost.tex", "law.csv", "law.tex", "numbers.tex", "runs.csv", "runs.tex")
+        *("answers.csv", "answers.tex", "cost.csv", "cost.tex", "law.csv", "law.tex"),
+        *("numbers.tex", "runs.csv", "runs.tex"),
     ]
     assert json.loads((usual / "laws.json").read_text())["study"] == "example"

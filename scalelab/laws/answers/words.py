@@ -1,0 +1,111 @@
+"""Answers as sentences, for a terminal and for the report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Number = float | None
+
+
+def describe(block: Mapping[str, Any]) -> str:
+    """The answer's lines and its warnings."""
+    lines = [f"{block['answer']}: {line}" for line in sentences(block)]
+    return "\n".join([*lines, *(f"warning: {text}" for text in block["warnings"])])
+
+
+def sentences(block: Mapping[str, Any]) -> list[str]:
+    """The answer in plain sentences; those of an answer without words of its own are none."""
+    said: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
+        "frontier": _frontier,
+        "optimum": _optimum,
+    }
+    told = said.get(str(block["answer"]), lambda _: [])(block)
+    return [*told, spent_text(block["cost"])] if block.get("cost") else told
+
+
+def digits(value: float) -> str:
+    """Three significant digits, as a plain number where it has few: 1010, 0.00498."""
+    return f"{float(f'{value:.3g}'):g}"
+
+
+def with_ends(value: float, ends: Sequence[Number], form: str | None = None) -> str:
+    """`0.51 [0.48, 0.54]` in three digits or that format; an end that is missing is `open`."""
+
+    def text_of(number: float) -> str:
+        return digits(number) if form is None else format(number, form)
+
+    text = text_of(value)
+    if all(end is None for end in ends):
+        return text
+    shown = ("open" if end is None else text_of(end) for end in ends)
+    return f"{text} [{', '.join(shown)}]"
+
+
+def spent_text(cost: Mapping[str, Any]) -> str:
+    """What all runs took together."""
+    parts = [f"{cost['runs']} runs"]
+    for key, form, unit in (
+        ("flops", ".3g", "FLOPs"),
+        ("tokens", ".3g", "tokens"),
+        ("seconds", ".0f", "seconds of training"),
+        ("core_hours", ".3g", "core-hours"),
+    ):
+        if cost.get(key):
+            parts.append(f"{cost[key]:{form}} {unit}")
+    return f"The design cost {', '.join(parts)}."
+
+
+def _frontier(block: Mapping[str, Any]) -> list[str]:
+    told = []
+    level = f"{block['level']:.0%}"
+    for one in block["approaches"]:
+        if one["reason"] is not None:
+            told.append(f"The {one['approach']} approach could not be made: {one['reason']}.")
+            continue
+        a = with_ends(one["N_opt"]["exponent"], one["N_opt"]["interval"], ".3f")
+        b = with_ends(one["D_opt"]["exponent"], one["D_opt"]["interval"], ".3f")
+        at = one["at"]
+        n, d = (with_ends(at[name][0], at[name][1:]) for name in ("N", "D"))
+        told.append(
+            f"By the {one['approach']} approach N_opt grows as C^{a} and D_opt as C^{b} "
+            f"({level} intervals); at C = {at['flops']:.3g} FLOPs the best model has "
+            f"N = {n}, trained on D = {d} tokens."
+        )
+    if block["agreement"]:
+        text = str(block["agreement"])
+        told.append(text[:1].upper() + text[1:] + ".")
+    return told
+
+
+def _optimum(block: Mapping[str, Any]) -> list[str]:
+    axis = block["axis"]
+    told = [rule_text(block)] if block["rule"] else []
+    for size in block["sizes"]:
+        where = f"At N = {size['N']:.4g}"
+        low, high = ("open" if end is None else digits(end) for end in size["basin"])
+        if size["optimum"] is None:
+            told.append(
+                f"{where} the best {axis} tried is {size['best']:.4g}, at an end of the sweep; "
+                f"losses within {block['share']:.0%} of it reach from {low} to {high}."
+            )
+        else:
+            told.append(
+                f"{where} the best {axis} is {with_ends(size['optimum'], size['interval'])}; "
+                f"within {block['share']:.0%} of its loss from {low} to {high}."
+            )
+    return told
+
+
+def rule_text(block: Mapping[str, Any]) -> str:
+    """The rule of an optimum, as a sentence and as a study file writes it."""
+    rule, law = block["rule"], block["law"]
+    exponent = with_ends(rule["exponent"], law["interval"], ".3f")
+    value = with_ends(rule["value"], law["value_interval"])
+    file = ", ".join(
+        f"{key}: {item if isinstance(item, str) else format(item, '.4g')}"
+        for key, item in rule.items()
+    )
+    return (
+        f"The best {block['axis']} is {value} at {rule['of']} = {rule['at']:.3g} and goes as "
+        f"{rule['of']}^{exponent} ({law['points']} sizes, {block['level']:.0%} intervals); in a "
+        f"study file: {{{file}}}."
+    )
