@@ -38,6 +38,7 @@ LAYERS = [
     "evaluation",
     "tracking",
     "laws",
+    "advise",
     "figures",
     "report",
     "cli",
@@ -261,7 +262,7 @@ def test_a_downward_import_passes(source: str, module: str) -> None:
     assert upward_imports(source, module) == []
 
 
-@pytest.mark.parametrize("name", ["config", "plan", "laws", "figures", "report", "cli"])
+@pytest.mark.parametrize("name", ["config", "plan", "laws", "advise", "figures", "report", "cli"])
 def test_planning_and_analysis_load_no_training_library(name: str) -> None:
     code = (
         f"import sys, scalelab.{name}\n"
