@@ -22,6 +22,7 @@ VERBS = {
     "fit": ("scalelab.laws.command", "fit a scaling law to a table of runs"),
     "predict": ("scalelab.laws.command_predict", "predict losses from a fitted or published law"),
     "allocate": ("scalelab.laws.command_allocate", "best N and D for a budget, with intervals"),
+    "next": ("scalelab.figures.command_next", "the runs that narrow an interval most for a budget"),
     "compare": ("scalelab.laws.command_compare", "compare laws on a table of runs"),
     "figures": ("scalelab.figures.command", "draw the figures"),
     "tables": ("scalelab.report.command_tables", "write the tables"),

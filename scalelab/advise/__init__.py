@@ -5,7 +5,18 @@ it cannot tell.
 """
 
 from scalelab.advise.expected import Expectation, Expected, expected
+from scalelab.advise.next import Choice, choose, choose_on_grid
 from scalelab.advise.prior import Prior, prior
 from scalelab.advise.weaknesses import weaknesses
 
-__all__ = ["Expectation", "Expected", "Prior", "expected", "prior", "weaknesses"]
+__all__ = [
+    "Choice",
+    "Expectation",
+    "Expected",
+    "Prior",
+    "choose",
+    "choose_on_grid",
+    "expected",
+    "prior",
+    "weaknesses",
+]

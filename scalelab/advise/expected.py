@@ -140,9 +140,9 @@ def expected(
         level: of the intervals.
         engine: fit, the intervals that `laws.fit` prints (profile likelihood, 50 ms a study);
             simulate, the delta method at each simulated fit (5 ms a study); auto, simulate where
-            both agree within 5% of the half-width on the first studies, else fit; matrix, the delta method at the
-            law itself, no simulation and so no coverage. They agree where the intervals are short
-            against the curvature of the law.
+            both agree within 5% of the half-width on the first studies, else fit; matrix, the
+            delta method at the law itself, no simulation and so no coverage. They agree where
+            the intervals are short against the curvature of the law.
 
     Raises:
         UserError: an unknown law, quantity or engine, a bad design, noise or level.
@@ -270,6 +270,13 @@ def _by_simulation(
     return found, failed, engine
 
 
+def delta_ends(sure: Uncertainty, target: Target, level: float) -> Array:
+    """Ends (2,) of the interval of a target in its own scale, by the delta method."""
+    error, dof = sure.spread(gradients(sure.best, [target]))
+    half = float((quantiles(level, dof) * error)[0])
+    return _own(target, sure.best) + half * np.array([-1.0, 1.0])
+
+
 def _agree(quick: Array, exact: Array) -> bool:
     """Whether ends (S, T, 2) differ by little of their half-width, in the median of the studies."""
     with np.errstate(all="ignore"):
@@ -300,10 +307,7 @@ def interval_ends(
     if engine == "fit":
         own = sure.ends(targets, level)
     else:
-        error, dof = sure.spread(gradients(study, targets))
-        half = quantiles(level, dof) * error
-        own = np.array([_own(target, study) for target in targets])[:, None]
-        own = own + half[:, None] * np.array([-1.0, 1.0])
+        own = np.array([delta_ends(sure, target, level) for target in targets])
     return np.array([one.natural(study, pair) for one, pair in zip(asked, own, strict=True)])
 
 
