@@ -81,13 +81,32 @@ def _outcome(
     """Ends (2,) of the interval after one simulated outcome of the chosen runs."""
     draw = state.draws[place % len(state.draws)]
     generator = np.random.default_rng(stream(seed, f"outcome {place}"))
+    best = state.best
+    losses = np.log(best.form.value(draw[None], best.centred(judge.x[list(chosen)]))[0])
+    losses = losses + best.log_scale + generator.normal(0, state.noise, len(chosen))
+    sure = after(state, judge, chosen, losses, draw)
+    if sure.best.dof < 1:
+        return np.array([-np.inf, np.inf])
+    target = state.asked.target(sure.best)
+    own = sure.ends([target], state.level)[0] if exact else delta_ends(sure, target, state.level)
+    return state.asked.natural(sure.best, own)
+
+
+def after(
+    state: State,
+    judge: Criterion,
+    chosen: Sequence[int],
+    log_losses: Array,
+    start: Array | None = None,
+) -> Uncertainty:
+    """The fit once the chosen candidates have these log losses (k,), by the study's method.
+
+    start (P,): parameters to search from as well, internal coordinates.
+    """
     best, old = state.best, state.best.problem
-    u, y = old.u.copy(), old.y.copy()
-    counts, fresh, losses = state.counts.copy(), [], []
-    for one in chosen:
-        at = best.centred(judge.x[one : one + 1])
-        loss = float(np.log(best.form.value(draw[None], at)[0, 0]))
-        loss += float(generator.normal(0, state.noise))
+    y, counts = old.y.copy(), state.counts.copy()
+    fresh, losses = [], []
+    for one, loss in zip(chosen, log_losses - best.log_scale, strict=True):
         point = judge.same[one]
         if point >= 0:
             y[point] = (counts[point] * y[point] + loss) / (counts[point] + 1)
@@ -97,17 +116,13 @@ def _outcome(
             losses.append(loss)
     problem = dataclasses.replace(
         old,
-        u=np.concatenate([u, best.centred(judge.x[fresh])]),
+        u=np.concatenate([old.u, best.centred(judge.x[fresh])]),
         y=np.append(y, losses),
         weights=np.append(old.weights, np.ones(len(fresh))),
     )
-    study = _fit(best, problem, draw)
-    sure = Uncertainty(study, state.sure.method, judge.members(fresh), state.sure.clustered_by)
-    if study.dof < 1:
-        return np.array([-np.inf, np.inf])
-    target = state.asked.target(study)
-    own = sure.ends([target], state.level)[0] if exact else delta_ends(sure, target, state.level)
-    return state.asked.natural(study, own)
+    study = _fit(best, problem, best.theta if start is None else start)
+    member = judge.members(fresh)
+    return Uncertainty(study, state.sure.method, member, state.sure.clustered_by)
 
 
 def _fit(best: Estimate, problem: Problem, draw: Array) -> Estimate:

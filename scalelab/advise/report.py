@@ -134,7 +134,8 @@ def curve(
     """Expected half-width against cost: for each budget (b,) the best runs and the plain ones.
 
     Medians over simulated outcomes, by the delta method; random_low and random_high hold 80% of
-    the random choices. Where a wide prior takes part, by the information matrix with that prior. A budget is never worse than a smaller one, since it may be left unspent.
+    the random choices. Where a wide prior takes part, by the information matrix with that prior.
+    A budget is never worse than a smaller one, since it may be left unspent.
     """
     rows: list[dict[str, Any]] = []
     for budget in np.sort(flops):
@@ -143,7 +144,13 @@ def curve(
         if now.regularised:
             # Where a fit may well stay open, its delta method says nothing.
             low, high = np.quantile(one.random_half_widths, [0.1, 0.9])
-            wide = (one.half_width, one.larger_half_width, one.random_half_width, low, high)
+            wide: tuple[float, ...] = (
+                one.half_width,
+                one.larger_half_width,
+                one.random_half_width,
+                low,
+                high,
+            )
         else:
             wide = _simulated(one, seed)
         keys = ("half_width", "next_larger", "random", "random_low", "random_high")
@@ -180,4 +187,5 @@ def _ends(low: float, high: float) -> str:
 def label(asked: Asked) -> str:
     """The axis of a half-width."""
     unit = {"": "", "nats": " (nats)", "ln": " (ln)"}[asked.unit]
-    return f"expected half-width of\n{asked.text}{unit}"
+    between = "\n" if len(asked.text) > 8 else " "
+    return f"expected half-width of{between}{asked.text}{unit}"

@@ -74,6 +74,8 @@ def draw(advice: Advice, width: str = "single") -> "Figure":
             va="bottom",
         )
         drawn.append(np.array([[flops[0], now], [choice.budget * 1.5, now]]))
+    else:
+        axes.set_title("now: an open interval", loc="left", fontsize="small")
     axes.set_xlabel("budget for the next runs (FLOPs)")
     axes.set_ylabel(label(choice.state.asked))
     low, high_x = axes.get_xlim()
