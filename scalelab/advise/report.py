@@ -13,7 +13,7 @@ from scalelab.advise.state import State
 from scalelab.laws.registry import Array
 from scalelab.laws.result import finite
 
-STUDIES, CURVE_STUDIES = 30, 24
+STUDIES, CURVE_STUDIES, CURVE_RANDOM = 30, 24, 72
 BUDGETS = 9
 DECADES = 2.0
 
@@ -167,7 +167,7 @@ def curve(
 
 def _simulated(one: Choice, seed: int) -> tuple[float, ...]:
     """Median half-widths with the chosen runs, the next larger, a random choice; 80% of those."""
-    some = [one.random_sets[i % len(one.random_sets)] for i in range(CURVE_STUDIES)]
+    some = [one.random_sets[i % len(one.random_sets)] for i in range(CURVE_RANDOM)]
     same = [[one.chosen] * CURVE_STUDIES, [one.larger] * CURVE_STUDIES, some]
     x = one.candidates.x
     best, larger, random = (check(one.state, x, sets, seed, exact=False) for sets in same)
