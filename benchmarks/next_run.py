@@ -97,10 +97,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--times", type=float, default=4.0)
     parser.add_argument("--laws", nargs="+", default=["besiroglu2024", "hoffmann2022"])
+    parser.add_argument("--starts", nargs="+", default=list(STARTS))
+    parser.add_argument("--quantities", nargs="+", default=QUANTITIES)
     args = parser.parse_args()
     print("| start | law | quantity | " + " | ".join(PLAIN) + " |")
     print("| --- " * (3 + len(PLAIN)) + "|")
-    for start, law, quantity in itertools.product(STARTS, args.laws, QUANTITIES):
+    for start, law, quantity in itertools.product(args.starts, args.laws, args.quantities):
         rows = [study(law, start, quantity, number, args) for number in range(args.studies)]
         cells = " | ".join(compare(rows, other) for other in PLAIN)
         print(f"| {start} | {law} | {quantity} | {cells} |", flush=True)

@@ -34,6 +34,7 @@ class Criterion:
 
     same (m,): the point of the study that a candidate repeats, -1 for a new one. cluster (m,):
     the cluster that it belongs to, -1 for one of its own (one a size where sizes are clusters).
+    precise: score the standard error alone, without the degrees of freedom.
     """
 
     state: State
@@ -44,6 +45,7 @@ class Criterion:
     scale: Array
     same: np.ndarray
     cluster: np.ndarray
+    precise: bool = False
 
     def scores(self, chosen: Sequence[int] = (), allowed: np.ndarray | None = None) -> Array:
         """Mean log half-width (m,) with the chosen candidates and one more; infinite if not
@@ -126,7 +128,7 @@ class Criterion:
 
     def _with_dof(self, chosen: Sequence[int], result: Array) -> Array:
         """Scores with the factor of Student's t; of clustered points only for the best few."""
-        if self.state.sure.method == "profile":
+        if self.precise or self.state.sure.method == "profile":
             fresh = self._log_factor([*chosen, int(np.argmax(self.same < 0))])
             again = self._log_factor(chosen)
             return result + np.where(self.same < 0, fresh, again)
@@ -142,6 +144,8 @@ class Criterion:
 
     def _log_factor(self, chosen: Sequence[int]) -> float:
         """Log of Student's t times the median chi, and of what clusters hide."""
+        if self.precise:
+            return 0.0
         state = self.state
         fresh = [place for place in chosen if self.same[place] < 0]
         if state.sure.method == "profile":

@@ -183,8 +183,8 @@ def _noise(best: Estimate, points: Points, notes: list[str]) -> float:
 def _wide(best: Estimate) -> tuple[Array, Array]:
     """Centre and standard deviations (P,) of a wide prior in the coordinates of the fit.
 
-    The centre is a published law of the form where there is one, less its coefficients, which
-    depend on text and tokenizer; else the fit.
+    The centre is a published law of the form where there is one, else the fit. A fit that the runs
+    do not determine is no centre: it may lie anywhere, such as where one term of the law is nought.
     """
     form, theta = best.base, best.theta
     centre = theta.copy()
@@ -194,8 +194,7 @@ def _wide(best: Estimate) -> tuple[Array, Array]:
         free = getattr(best.form, "free", np.arange(len(logs)))
         logs = logs[free]
     elif names:
-        there = internal(form, published.get(names[0]).params, best.centre, best.log_scale)
-        centre = np.where(logs, theta, there)
+        centre = internal(form, published.get(names[0]).params, best.centre, best.log_scale)
     lower, upper = best.form.bounds(best.problem.u)
     centre = np.clip(centre, lower, upper)
     return centre, np.where(logs, LOG_WIDTH, WIDTH * np.maximum(np.abs(centre), LEAST))
