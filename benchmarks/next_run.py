@@ -1,6 +1,6 @@
 """Whether `scalelab next` narrows intervals more than what is done by habit, with the same FLOPs.
 
-    python benchmarks/next_run.py [--studies 12] [--runs 1] [--times 4]
+    python benchmarks/next_run.py [--studies 16] [--runs 1] [--times 4]
 
 Studies of eight small runs are simulated from published laws. Each strategy spends the same budget,
 `times` the FLOPs of the largest run so far: ours; the next larger size at the same D/N; random runs
@@ -93,7 +93,7 @@ def compare(rows: list[dict[str, tuple[float, float]]], other: str) -> str:
 def main() -> None:
     """Print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--studies", type=int, default=12)
+    parser.add_argument("--studies", type=int, default=16)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--times", type=float, default=4.0)
     parser.add_argument("--laws", nargs="+", default=["besiroglu2024", "hoffmann2022"])
