@@ -23,6 +23,7 @@ VERBS = {
     "fit": ("scalelab.laws.command", "fit a scaling law to a table of runs"),
     "predict": ("scalelab.laws.command_predict", "predict losses from a fitted or published law"),
     "allocate": ("scalelab.laws.command_allocate", "best N and D for a budget, with intervals"),
+    "next": ("scalelab.figures.command_next", "the runs that narrow an interval most for a budget"),
     "compare": ("scalelab.laws.command_compare", "compare laws on a table of runs"),
     "runs": ("scalelab.library.command", "list, compare, export and prune finished runs"),
     "import": ("scalelab.library.command_import", "finished runs from elsewhere into a runs.csv"),

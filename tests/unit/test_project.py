@@ -39,6 +39,7 @@ LAYERS = [
     "tracking",
     "laws",
     "library",
+    "advise",
     "figures",
     "report",
     "cli",
@@ -262,7 +263,9 @@ def test_a_downward_import_passes(source: str, module: str) -> None:
     assert upward_imports(source, module) == []
 
 
-@pytest.mark.parametrize("name", ["config", "plan", "laws", "library", "figures", "report", "cli"])
+@pytest.mark.parametrize(
+    "name", ["config", "plan", "laws", "library", "advise", "figures", "report", "cli"]
+)
 def test_planning_and_analysis_load_no_training_library(name: str) -> None:
     code = (
         f"import sys, scalelab.{name}\n"

@@ -63,28 +63,48 @@ def clustered_spread(best: Estimate, slopes: Array, member: np.ndarray) -> tuple
     fit = linear(best)
     count = int(member.max()) + 1
     weights = fit.basis @ (slopes @ fit.back).T
-    order = np.argsort(member, kind="stable")
-    adjusted = np.empty_like(weights)
-    for mine in np.split(order, np.flatnonzero(np.diff(member[order])) + 1):
-        adjusted[mine] = _adjust(fit.basis[mine], weights[mine])
+    adjusted, dof, seen = _working(fit.basis, weights, member)
     total = np.zeros((count, len(slopes)))
     np.add.at(total, member, fit.residual[:, None] * adjusted)
     variance = (total**2).sum(0)
+    variance = np.maximum(variance, noise_scales(best)[0] * 1e-12) / np.maximum(seen, SEEN)
+    error = np.where(seen < SEEN, np.inf, np.sqrt(variance))
+    return error, np.clip(dof, 1.0, max(count - 1, 1))
+
+
+def clustered_design(best: Estimate, slopes: Array, member: np.ndarray) -> tuple[Array, Array]:
+    """What `clustered_spread` makes of where the points lie, whatever their losses.
+
+    The share (T,) of shared noise that CR2 sees, 0 where it is too small for an interval, and the
+    degrees of freedom (T,). For independent points of equal noise the expected variance is the
+    ordinary one over that share.
+    """
+    fit = linear(best)
+    weights = fit.basis @ (slopes @ fit.back).T
+    _, dof, seen = _working(fit.basis, weights, member)
+    return np.where(seen < SEEN, 0.0, seen), np.clip(dof, 1.0, max(int(member.max()), 1))
+
+
+def _working(basis: Array, weights: Array, member: np.ndarray) -> tuple[Array, Array, Array]:
+    """The adjusted weights (n, T), Satterthwaite's degrees of freedom (T,), the share seen (T,)."""
+    count = int(member.max()) + 1
+    order = np.argsort(member, kind="stable")
+    adjusted = np.empty_like(weights)
+    for mine in np.split(order, np.flatnonzero(np.diff(member[order])) + 1):
+        adjusted[mine] = _adjust(basis[mine], weights[mine])
     # Gamma, the covariance of the cluster totals when points are independent: a diagonal of
     # squares, less the products of `shadow` that come from fitting.
-    square = np.zeros((count, len(slopes)))
+    square = np.zeros((count, weights.shape[1]))
     np.add.at(square, member, adjusted**2)
-    shadow = np.zeros((count, fit.basis.shape[1], len(slopes)))
-    np.add.at(shadow, member, fit.basis[:, :, None] * adjusted[:, None, :])
+    shadow = np.zeros((count, basis.shape[1], weights.shape[1]))
+    np.add.at(shadow, member, basis[:, :, None] * adjusted[:, None, :])
     norm = (shadow**2).sum(1)
     trace = (square - norm).sum(0)
     product = np.einsum("gpt,gqt->tpq", shadow, shadow)
     squared = (square**2 - 2 * square * norm).sum(0) + (product**2).sum((1, 2))
     dof = trace**2 / np.maximum(squared, 1e-300)
-    seen = np.minimum(_seen(fit.basis, weights, adjusted, shadow, member), 1.0)
-    variance = np.maximum(variance, noise_scales(best)[0] * 1e-12) / np.maximum(seen, SEEN)
-    error = np.where(seen < SEEN, np.inf, np.sqrt(variance))
-    return error, np.clip(dof, 1.0, max(count - 1, 1))
+    seen = np.minimum(_seen(basis, weights, adjusted, shadow, member), 1.0)
+    return adjusted, dof, seen
 
 
 def _seen(
