@@ -27,8 +27,8 @@ rule all:
         of_all_runs(EVALUATION),
         rules.collect.output,
         rules.track.output,
-        [rules.fit.output, rules.figures.output, rules.tables.output] if FITS else [],
-        rules.report.output if FITS else [],
+        [rules.fit.output, rules.figures.output, rules.tables.output] if RESULTS else [],
+        rules.report.output if RESULTS else [],
 
 
 onstart:

@@ -192,8 +192,8 @@ class FitConfig:
 
     law: str = "power_offset"
     """Name of a registered law."""
-    x: Literal["N", "N_total", "D", "C"] = "N"
-    """What the loss is a function of."""
+    x: Literal["N", "N_total", "D", "C"] | None = None
+    """What the loss is a function of. None: N, or all columns of a law of several."""
     y: Literal["loss_nats", "bits_per_byte"] = "loss_nats"
     """What is fitted."""
     objective: Literal["least_squares", "huber", "lad"] | None = None

@@ -3,6 +3,7 @@
 matplotlib is imported when something is drawn, not when this package is imported.
 """
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -51,6 +52,25 @@ def draw_study(
     return paths
 
 
+def draw_reason(
+    name: str,
+    reason: str,
+    out_dir: str | Path,
+    formats: Iterable[str] = FORMATS,
+    width: str | None = None,
+) -> list[Path]:
+    """In a figure's place, the sentence that says why there is none; files as `draw` writes."""
+    from scalelab.figures import style
+
+    with style.context():
+        drawn = style.new_figure(width or kind(name).width, 0.8)
+        lines = textwrap.fill(f"No figure {name}. {reason}", 60)
+        drawn.text(0.5, 0.5, lines, ha="center", va="center")
+        paths = [style.save(drawn, Path(out_dir) / f"{name}.{end}") for end in formats]
+    paths.append(style.write_rows(Path(out_dir) / f"{name}.csv", ("reason",), [(reason,)]))
+    return paths
+
+
 __all__ = [
     "ALL",
     "FORMATS",
@@ -58,6 +78,7 @@ __all__ = [
     "NotInStudy",
     "Study",
     "draw",
+    "draw_reason",
     "draw_study",
     "kind",
     "kinds",

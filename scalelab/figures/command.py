@@ -2,7 +2,7 @@
 
 import argparse
 
-from scalelab.figures import ALL, FORMATS, NotInStudy, draw_study, load_study
+from scalelab.figures import ALL, FORMATS, NotInStudy, draw_reason, draw_study, load_study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help=f"one of {', '.join(ALL)}; may be repeated (default: all that the study has data for)",
     )
+    parser.add_argument(
+        "--or-reason",
+        action="store_true",
+        help="a kind that the study has no data for says so in its figure's place",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
     parser.add_argument(
@@ -38,9 +43,11 @@ def run(args: argparse.Namespace) -> int:
     for name in args.only or ALL:
         try:
             paths = draw_study(name, study, args.out, args.formats, width)
-        except NotInStudy:
-            if args.only:
-                raise
-            continue
+        except NotInStudy as reason:
+            if not args.or_reason:
+                if args.only:
+                    raise
+                continue
+            paths = draw_reason(name, str(reason), args.out, args.formats, width)
         print(f"figures: {name}: {' '.join(str(path) for path in paths)}")
     return 0

@@ -1,5 +1,6 @@
-"""What a plan is expected to take: seconds of each run, hours of all of them on some cores, disk."""
+"""What a plan is expected to take: seconds of each run, hours of them all on some cores, disk."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Speed:
         mine = sorted(point for point in self.points if point[1] == threads) or sorted(self.points)
         if flops <= mine[0][0]:
             return mine[0][2] * flops / mine[0][0] if flops < mine[0][0] / 4 else mine[0][2]
-        for (x0, _, y0), (x1, _, y1) in zip(mine, mine[1:], strict=False):
+        for (x0, _, y0), (x1, _, y1) in itertools.pairwise(mine):
             if flops <= x1:
                 share = math.log(flops / x0) / math.log(x1 / x0)
                 return math.exp(math.log(y0) + share * math.log(y1 / y0))

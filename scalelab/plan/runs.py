@@ -19,6 +19,9 @@ from scalelab.plan.trunks import Trunk, saved_share, trunks
 SECTIONS = ("model", "training", "corpus")
 """Sections of a study whose keys may differ between its runs."""
 
+EVERY = ("cost", "loss_vs_flops", "loss_vs_tokens")
+"""Figures that any study has."""
+
 COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
 """Columns of runs.csv that bear another name than the key of the study."""
 
@@ -76,7 +79,7 @@ class Plan:
     answers: tuple[dict[str, Any], ...]
     """What else is read off the runs, as `scalelab fit --answers` takes it."""
     figures: tuple[str, ...]
-    """Kinds of figures, beside those that every study has."""
+    """Kinds of figures that show it."""
     notes: tuple[str, ...]
     """What a person should know: duplicates removed, budgets rounded, FLOPs saved."""
 
@@ -112,7 +115,6 @@ def build(study: Study) -> Plan:
     answers = {one.get("axis", ""): one for one in design.answers(options)}
     for one in _axis_answers(study):
         answers.setdefault(one["axis"], one)
-    figures = [*design.figures, *(["optimum"] if any(key for key in answers) else [])]
     return Plan(
         study=study,
         corpora=corpora,
@@ -122,7 +124,7 @@ def build(study: Study) -> Plan:
         trunks=shared,
         fits=tuple(fits),
         answers=tuple(answers.values()),
-        figures=tuple(dict.fromkeys(figures)),
+        figures=_figures(design, bool(fits), any(answers)),
         notes=tuple(notes),
     )
 
@@ -168,6 +170,13 @@ def column(key: str) -> str:
     """The column of runs.csv that holds a key of the study."""
     name = key.split(".")[-1]
     return COLUMNS.get(name, name)
+
+
+def _figures(design: designs.Design, fitted: bool, optimum: bool) -> tuple[str, ...]:
+    """Kinds of figures: those of every study, those of its design, and of a swept axis."""
+    of_design = [kind for kind in design.figures if fitted or not kind.startswith("scaling_law")]
+    found = [*EVERY, *of_design, *(["optimum"] if optimum else [])]
+    return tuple(sorted(set(found)))
 
 
 def _axis_answers(study: Study) -> Iterator[dict[str, Any]]:

@@ -47,7 +47,10 @@ CORPORA = "results/corpora"
 RUN = "results/runs/{run}"
 RUNS = {run.id: run for run in PLAN.runs}
 EVALUATION = f"eval/{PLAN.evaluation_id}.json"
-FITS = canonical(list(PLAN.fits))
+FITS, ANSWERS = canonical(list(PLAN.fits)), canonical(list(PLAN.answers))
+FIGURES = PLAN.figures
+# Nothing is asked of the runs of a study without laws and answers: a table is all it has.
+RESULTS = bool(FITS or ANSWERS)
 # The plan without what may differ between two machines or two days, for rerun decisions.
 PLAN_JSON = as_json(PLAN)
 PLAN_DIGEST = digest({key: PLAN_JSON[key] for key in PLAN_JSON if key != "provenance"})
@@ -167,5 +170,5 @@ def hold_folder():
 def say_where():
     for line in PLAN.notes:
         print(f"scalelab: {line}", file=sys.stderr)
-    shown = "report.html" if FITS else "runs.csv"
+    shown = "report.html" if RESULTS else "runs.csv"
     print(f"scalelab: done, see {STUDY}/{shown}", file=sys.stderr)

@@ -1,6 +1,8 @@
 rule fit:
     input:
         runs=f"{STUDY}/runs.csv",
+        # The envelope of the runs' curves.
+        metrics=of_all_runs("metrics.jsonl") if ANSWERS else [],
     output:
         laws=f"{STUDY}/laws.json",
     log:
@@ -11,8 +13,10 @@ rule fit:
         ENVIRONMENT
     params:
         fits=canonical_json(FITS),
+        answers=canonical_json(ANSWERS),
         study=PLAN.study.study,
         code=stage_digest("fit"),
     shell:
-        "scalelab fit {input.runs:q} --fits {params.fits:q} --study {params.study}"
+        "scalelab fit {input.runs:q} --fits {params.fits:q} --answers {params.answers:q}"
+        " --runs-root results/runs --study {params.study}"
         " --json {output.laws:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

@@ -9,6 +9,8 @@ rule tables:
         law_tex=f"{STUDY}/tables/law.tex",
         cost_csv=f"{STUDY}/tables/cost.csv",
         cost_tex=f"{STUDY}/tables/cost.tex",
+        answers_csv=f"{STUDY}/tables/answers.csv",
+        answers_tex=f"{STUDY}/tables/answers.tex",
         numbers=f"{STUDY}/tables/numbers.tex",
     log:
         f"{STUDY}/logs/tables.log",
@@ -28,7 +30,7 @@ rule report:
         laws=f"{STUDY}/laws.json",
         plan=f"{STUDY}/plan.json",
         manifest=f"{CORPORA}/{PLAN.corpus_id}/manifest.json",
-        figures=[f"{STUDY}/figures/{kind}.svg" for kind in KINDS],
+        figures=[f"{STUDY}/figures/{kind}.svg" for kind in FIGURES],
         tables=f"{STUDY}/tables/numbers.tex",
     output:
         html=report(f"{STUDY}/report.html", caption="../report/report.rst", category="Report"),

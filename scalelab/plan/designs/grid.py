@@ -43,6 +43,6 @@ register(
         sets=("training.tokens", "training.tokens_per_param"),
         fits=({"law": "chinchilla"},),
         answers=lambda options: ({"answer": "frontier"},),
-        figures=("contours", "approaches"),
+        figures=("tokens", "contours", "approaches"),
     )
 )

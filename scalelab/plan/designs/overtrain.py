@@ -40,6 +40,7 @@ register(
         sets=("training.tokens", "training.tokens_per_param"),
         # With alpha = beta this is Gadre's L(C, M); the free law beside it says whether it holds.
         fits=({"law": "chinchilla", "tied": (("alpha", "beta"),)}, {"law": "chinchilla"}),
-        figures=("overtraining",),
+        answers=lambda options: ({"answer": "frontier"},),
+        figures=("overtraining", "contours", "approaches"),
     )
 )

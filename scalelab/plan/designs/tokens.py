@@ -36,6 +36,6 @@ register(
         points=points,
         sets=("training.tokens", "training.tokens_per_param"),
         fits=({"law": "power_offset", "x": "D"},),
-        figures=("tokens",),
+        figures=("scaling_law", "tokens"),
     )
 )
