@@ -12,7 +12,7 @@ from scalelab import __version__
 from scalelab.errors import UserError
 
 VERBS = {
-    "plan": ("scalelab.plan.command", "show or write the runs of a study"),
+    "plan": ("scalelab.advise.command_plan", "show or write the runs of a study"),
     "corpus": ("scalelab.corpus.command", "prepare text: clean, split, tokenize"),
     "calibrate": ("scalelab.training.calibrate", "measure how fast this machine trains"),
     "train": ("scalelab.training.command", "train one run"),
