@@ -97,10 +97,13 @@ def tells(proposal: Proposal, noise: float) -> list[str]:
     found = expected(rows, prior, noise, ("alpha", where))
     lines = []
     for name, one in found.quantities.items():
+        what = "alpha" if name == "alpha" else f"the loss of a run of {BEYOND} times the largest N"
         if not math.isfinite(one.half_width):
-            lines.append(f"expected: {name} is not determined by this design")
+            lines.append(f"expected: {what} is not determined by this design")
+        elif name == "alpha":
+            lines.append(f"expected: alpha within +- {one.half_width:.2g}")
         else:
-            lines.append(f"expected: {name} = {one.value:.4g} +- {one.half_width:.2g}")
+            lines.append(f"expected: {what} within +- {100 * one.half_width / one.value:.2g}%")
     lines.append(f"({found.describe()})")
     return [*lines, *(f"weak: {line}" for line in weaknesses(rows, prior, noise))]
 

@@ -69,8 +69,11 @@ def propose(design: str, flops: float, sizes: int) -> Proposal:
 
 
 def _least(make: Callable[[str, int, int], Proposal | None], design: str, sizes: int) -> float:
-    costs = [make(design, top, sizes) for top in range(sizes - 1, sizes + 24)]
-    return min(one.flops for one in costs if one is not None)
+    tops = range(sizes - 1, len(ladder(128, 512)))
+    return min(
+        (one.flops for one in (make(design, top, sizes) for top in tops) if one is not None),
+        default=math.inf,
+    )
 
 
 def _shapes(top: int) -> list[Size]:
@@ -97,8 +100,8 @@ def _isoflop(design: str, top: int, sizes: int) -> Proposal | None:
     half = sizes // 2
     if len(shapes) < sizes:
         return None
-    middle = shapes[-half - 1]
-    dearest = middle.counts.training_flops * RATIO * middle.n
+    # The design expects the best size of a budget at N^2 = C / (6 x 20).
+    dearest = 6 * RATIO * shapes[len(shapes) - sizes + half - 1].n ** 2 * 1.0001
     budgets = [dearest / BUDGET_STEP**curve for curve in reversed(range(CURVES))]
     used: dict[int, Size] = {}
     runs: list[tuple[Size, float]] = []

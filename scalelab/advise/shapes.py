@@ -12,7 +12,7 @@ SHALLOW = 3
 arXiv:2209.11895)."""
 WIDEST = 8192
 STEPS = ((64, 8, 8), (128, 16, 16), (256, 32, 32), (2048, 64, 64), (WIDEST, 256, 128))
-"""(widths up to, width step, head size)."""
+"""(widths up to, width step, head size); steps are whole heads."""
 CONTEXTS = ((1e6, 128), (1e7, 256), (1e8, 512), (1e9, 1024))
 """(largest N below, context): short for small models, which make little of a long one."""
 VOCABULARIES = ((1e6, 512), (1e7, 4096))
@@ -41,12 +41,11 @@ def settings_for(n: float) -> tuple[int, int]:
 
 def ladder(context: int, vocab: int, family: str = "gpt2") -> list[Size]:
     """All clean shapes, ascending in N, from 1e4 to about 3e10 parameters."""
-    found, width = [], 16
+    found, widest = [], 15
     for until, step, head in STEPS:
-        while width <= until:
-            if width % head == 0:
-                depth = max(SHALLOW, round(width / ASPECT))
-                shape = Shape(family, depth, width, max(2, width // head), context, vocab)
-                found.append(Size(shape, count(shape)))
-            width += step
+        for width in range((widest // step + 1) * step, until + 1, step):
+            depth = max(SHALLOW, round(width / ASPECT))
+            shape = Shape(family, depth, width, max(2, width // head), context, vocab)
+            found.append(Size(shape, count(shape)))
+        widest = until
     return found

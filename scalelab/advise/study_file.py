@@ -14,7 +14,7 @@ TEXT_TOKENS = 11e6
 """Training tokens of the docstrings of the locked packages at a vocabulary of 512."""
 
 
-def rules(proposal: Proposal) -> tuple[dict[str, float], dict[str, Any]]:
+def rules(proposal: Proposal) -> tuple[dict[str, float], dict[str, Any] | int]:
     """Power rules of the rate, in N, and of the batch, in D, at the dearest run.
 
     Beyond its measured range a rule of small models gives way to DeepSeek's, put through the
@@ -28,10 +28,22 @@ def rules(proposal: Proposal) -> tuple[dict[str, float], dict[str, Any]]:
         exponent = OURS["exponent"]
     else:
         rate, batch, exponent = 0.3118 * flops**-0.125, 0.2920 * flops**0.3271, -0.25
-    context = size.shape.context
     lr = {"value": float(f"{rate:.3g}"), "at": float(f"{size.n:.3g}"), "exponent": exponent}
-    least = max(context, 2 ** round(math.log2(batch)))
-    return lr, {"value": least, "at": float(f"{tokens:.3g}"), "exponent": 0.654, "of": "D"}
+    return lr, _batch(batch, tokens, min(run[1] for run in proposal.runs), size.shape.context)
+
+
+def _batch(batch: float, tokens: float, fewest: float, context: int) -> dict[str, Any] | int:
+    """A rule of D of whole sequences: one for the shortest run at the least."""
+    value = max(context, round(batch / context) * context)
+    if value == context or tokens < 1.01 * fewest:
+        return value
+    exponent = min(0.654, math.log(value / context) / math.log(tokens / fewest))
+    return {
+        "value": value,
+        "at": float(f"{tokens:.3g}"),
+        "exponent": float(f"{exponent:.3g}"),
+        "of": "D",
+    }
 
 
 def study(proposal: Proposal, name: str) -> dict[str, Any]:
@@ -43,14 +55,9 @@ def study(proposal: Proposal, name: str) -> dict[str, Any]:
     source: dict[str, Any] = (
         {"source": "docstrings"} if enough else {"source": "files", "paths": ["data/*.jsonl"]}
     )
-    fewest = min(tokens for _, tokens in proposal.runs)
-    # Ten steps at the least, also for the shortest run.
-    floor = max(1, int(fewest / shape.context / 10)) * shape.context
-    if batch["value"] * (fewest / batch["at"]) ** batch["exponent"] < shape.context:
-        batch = {**batch, "value": shape.context, "at": float(f"{fewest:.3g}")}
     training: dict[str, Any] = {
         "lr": lr,
-        "batch_tokens": min(batch["value"], floor) if batch["value"] <= shape.context else batch,
+        "batch_tokens": batch,
         "schedule": {"kind": "wsd", "warmup": 0.02, "cooldown": 0.3},
     }
     if proposal.tokens_per_param:
