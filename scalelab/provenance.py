@@ -22,6 +22,7 @@ CODE = {
     "evaluate": ("evaluation/run", "plan/families/{family}", "models/families/{family}"),
     "collect": ("evaluation/collect",),
     "track": ("tracking",),
+    "round": ("advise/rounds",),
     "fit": ("laws",),
     "figures": ("figures",),
     "report": ("report",),

@@ -8,7 +8,7 @@ from typing import Any
 from scalelab import config
 from scalelab.advise.budget import within
 from scalelab.errors import UserError
-from scalelab.files import write_json, write_text
+from scalelab.files import read_json, write_json, write_text
 from scalelab.logs import json_argument
 from scalelab.plan.command import as_json, as_text
 from scalelab.plan.runs import Plan, build
@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, nargs="?", metavar="STUDY.yaml")
     parser.add_argument("--set", metavar="JSON", help="keys that replace those of the file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the plan there, no more")
+    parser.add_argument(
+        "--only", type=Path, metavar="JSON", help="with --json: the runs of this round alone"
+    )
     parser.add_argument(
         "--cores", type=int, default=None, help="cores that jobs run on (default: all)"
     )
@@ -49,11 +52,25 @@ def run(args: argparse.Namespace) -> int:
     overrides = json_argument(args.set) if args.set else None
     plan = build(config.load(args.study, overrides))
     if args.json:
-        write_json(args.json, as_json(plan))
+        write_json(args.json, _chosen(as_json(plan), args.only))
         return 0
     print(as_text(plan))
     print("\n".join(_cost(plan, cores, args.no_time) + _weak(plan, args.noise)))
     return 0
+
+
+def _chosen(content: dict[str, Any], only: Path | None) -> dict[str, Any]:
+    """The plan, or that of the runs that an adaptive study chose."""
+    if only is None:
+        return content
+    rounds = read_json(only)
+    wanted = set(rounds["runs"])
+    runs = [item for item in content["runs"] if item["id"] in wanted]
+    note = (
+        f"{len(runs)} of {len(content['runs'])} runs of the design chosen in {rounds['number']} "
+        f"rounds: {rounds['stop']}"
+    )
+    return {**content, "runs": runs, "notes": [*content["notes"], note]}
 
 
 def _cost(plan: Plan, cores: int, no_time: bool) -> list[str]:

@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from scalelab import config as study_file
 from scalelab.errors import UserError
-from scalelab.files import canonical, canonical_json, digest
+from scalelab.files import canonical, canonical_json, digest, read_json
 from scalelab.plan.command import as_json
 from scalelab.plan.runs import build
 from scalelab.plan.trunks import previous
@@ -49,6 +49,7 @@ RUNS = {run.id: run for run in PLAN.runs}
 EVALUATION = f"eval/{PLAN.evaluation_id}.json"
 FITS, ANSWERS = canonical(list(PLAN.fits)), canonical(list(PLAN.answers))
 FIGURES = PLAN.figures
+ADAPTIVE = PLAN.study.adaptive is not None
 # Nothing is asked of the runs of a study without laws and answers: a table is all it has.
 RESULTS = bool(FITS or ANSWERS)
 # The plan without what may differ between two machines or two days, for rerun decisions.
@@ -65,6 +66,7 @@ wildcard_constraints:
     corpus="[0-9a-f]{12}",
     trunk="[0-9a-f]{12}",
     steps="[0-9]+",
+    number="[0-9]+",
 
 
 def spec(wildcards):
@@ -147,8 +149,38 @@ def after_training(wildcards):
     return costliest_first(wildcards) / (len(RUNS) + 1)
 
 
+def round_file(number):
+    return f"{STUDY}/rounds/{number}.json"
+
+
+def last_round(wildcards):
+    """The round that stopped an adaptive study; Snakemake comes back here after each one."""
+    number = 0
+    while True:
+        path = checkpoints.round.get(number=number).output.decision
+        if read_json(path)["stop"] is not None:
+            return path
+        number += 1
+
+
+def runs_before(wildcards):
+    """What a round decides by: the round before it, and the results of all runs so far."""
+    number = int(wildcards.number)
+    if number == 0:
+        return []
+    before = checkpoints.round.get(number=number - 1).output.decision
+    runs = read_json(before)["runs"]
+    names = ("run.json", EVALUATION)
+    return [before, *(f"results/runs/{run}/{name}" for run in runs for name in names)]
+
+
 def of_all_runs(name):
-    return [f"results/runs/{run}/{name}" for run in RUNS]
+    """That file of each run of the study; of an adaptive one, of those that its rounds chose."""
+    if not ADAPTIVE:
+        return [f"results/runs/{run}/{name}" for run in RUNS]
+    return lambda wildcards: [
+        f"results/runs/{run}/{name}" for run in read_json(last_round(wildcards))["runs"]
+    ]
 
 
 def hold_folder():

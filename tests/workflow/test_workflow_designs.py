@@ -1,0 +1,114 @@
+"""Designs from their file to their report, in small, through the real command line."""
+
+import itertools
+from typing import Any
+
+import pytest
+from workflow_project import Project, job_counts
+
+pytestmark = pytest.mark.slow
+NO_TOKENS: dict[str, Any] = {"tokens": None}
+ANSWERED: dict[str, dict[str, Any]] = {
+    # Each scale of N and D once: several budgets; a corpus for each vocabulary; repeated text.
+    "isoflop": {
+        "design": {
+            "kind": "isoflop",
+            "budgets": [1e9, 2e9, 4e9],
+            "sizes": 4,
+            "optimum": {"value": 5e3, "at": 1e9},
+        },
+        "ladder": {"widths": [8, 12, 16, 24, 32, 40]},
+        "training": NO_TOKENS,
+    },
+    "vocab": {
+        "corpus": {"tokenizer": "bpe", "test_tokens": 5_000, "tuning_tokens": 2_000},
+        "design": {"kind": "vocab", "vocab_sizes": [300, 400, 600]},
+        "ladder": {"widths": [16]},
+        "training": {"tokens": 20_000},
+    },
+    "repeats": {
+        "design": {
+            "kind": "repeats",
+            "unique_tokens": [5_000, 10_000, 20_000],
+            "epochs": [1, 2, 4],
+        },
+        "ladder": {"widths": [8, 16, 24]},
+        "training": {
+            "tokens": None,
+            "schedule": {"warmup_tokens": 1_000, "share_trunk": True},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERED)
+def test_a_design_is_answered_from_its_file_to_its_report(project: Project, kind: str) -> None:
+    changes = {"study": kind, **ANSWERED[kind]}
+    project.write("design.yaml", **changes)
+    project.complete(study="design.yaml")
+    laws = project.json(f"{kind}/laws.json")
+    rows = project.rows(kind)
+    assert {row["status"] for row in rows} == {"ok"}
+    report = (project.root / "results" / kind / "report.html").read_text(encoding="utf-8")
+    if kind == "isoflop":
+        assert {float(row["budget"]) for row in rows} == {1e9, 2e9, 4e9}
+        (frontier,) = laws["answers"]
+        assert {one["approach"] for one in frontier["approaches"]} >= {"parametric", "isoflop"}
+        assert "IsoFLOP" in report
+    if kind == "vocab":
+        assert len({row["corpus"] for row in rows}) == 3
+        (best,) = laws["answers"]
+        assert best["axis"] == "vocab"
+        assert laws["fits"] == []
+    if kind == "repeats":
+        assert {int(row["unique_tokens"]) for row in rows} >= {4_864, 9_984}
+        assert any(int(row["D"]) > int(row["unique_tokens"]) for row in rows)
+        assert laws["fits"][0]["law"] == "data_constrained"
+    figures = {path.stem for path in (project.root / "results" / kind / "figures").iterdir()}
+    expected = {"isoflop": "isoflop", "vocab": "optimum", "repeats": "repeats"}[kind]
+    assert expected in figures
+    assert job_counts(project.complete("--dry-run", study="design.yaml")) == {}
+
+
+def test_an_adaptive_study_goes_in_rounds_and_stops(project: Project) -> None:
+    changes: dict[str, Any] = {
+        "study": "adaptive",
+        "design": {"kind": "grid", "tokens": [20_000, 40_000, 60_000]},
+        "training": NO_TOKENS,
+        "adaptive": {"until": {"alpha": 1e-6}, "start": 8, "runs_per_round": 2},
+    }
+    project.write("adaptive.yaml", **changes)
+    # The limit is known from the costs: 8 runs to begin with and some rounds after them.
+    plan = planned(project)
+    costs = sorted(item["C"] for item in plan["runs"])
+    limit = sum(costs[:10]) + costs[-1]
+    changes["adaptive"]["max_flops"] = limit
+    project.write("adaptive.yaml", **changes)
+    project.complete(study="adaptive.yaml")
+    folder = project.root / "results" / "adaptive"
+    rounds = [
+        project.json(f"adaptive/rounds/{k}.json")
+        for k in range(len(list((folder / "rounds").iterdir())))
+    ]
+    assert len(rounds) >= 3
+    assert [one["stop"] is None for one in rounds] == [True] * (len(rounds) - 1) + [False]
+    assert len(rounds[0]["runs"]) == 8
+    for before, after in itertools.pairwise(rounds):
+        assert after["runs"] == before["runs"] + after["added"]
+        assert after["flops"] <= limit
+    rows = project.rows("adaptive")
+    assert {row["id"] for row in rows} == set(rounds[-1]["runs"])
+    assert len(rows) < 15, "not all runs of the design were trained"
+    assert "rounds:" in project.json("adaptive/plan.json")["notes"][-1]
+    assert job_counts(project.complete("--dry-run", study="adaptive.yaml")) == {}
+
+
+def planned(project: Project) -> Any:
+    """The candidates of the adaptive study."""
+    import subprocess
+    import sys
+
+    out = project.root / "candidates.json"
+    words = [sys.executable, "-m", "scalelab", "plan", "adaptive.yaml", "--json", str(out)]
+    subprocess.run(words, cwd=project.root, check=True)
+    return project.json("../candidates.json")
