@@ -9,6 +9,7 @@ from typing import Any
 from scalelab.config import PowerRule, Study, check, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
+from scalelab.plan import synthetic
 from scalelab.plan.data import fingerprint
 from scalelab.plan.families import Counts, Shape, count
 from scalelab.plan.trunks import Trunk, saved_share, trunks
@@ -66,7 +67,7 @@ def build(study: Study) -> Plan:
     """Resolve a study into its runs. Raises `UserError` for a design that cannot be run."""
     corpus = {
         "format": FORMAT,
-        "config": asdict(study.corpus),
+        "config": synthetic.settings(study.corpus),
         "seed": study.seed,
         "fingerprint": fingerprint(study.corpus),
     }
