@@ -37,8 +37,9 @@ def fingerprint(config: CorpusConfig) -> dict:
     configuration says all. Two equal fingerprints and two equal configurations give equal corpora.
 
     Raises:
-        UserError: a setting does not go with the source synthetic; a package is not installed; a path is missing, unreadable, empty or of a suffix
-            that is not read; a glob matches no file.
+        UserError: a setting does not go with the source synthetic; a package is not installed; a
+            path is missing, unreadable, empty or of a suffix that is not read; a glob matches no
+            file.
     """
     synthetic.check(config)
     if config.source == synthetic.NAME:
