@@ -65,7 +65,9 @@ def recovered(
     generator = np.random.default_rng(0)
     try:
         bias = 100 * (fit(tokens, losses).params["E"] / floor - 1)
-    except UserError:  # on a curve without noise the minimum is too flat for the test of convergence
+    except (
+        UserError
+    ):  # on a curve without noise the minimum is too flat for the test of convergence
         bias = float("nan")
     inside, widths, exponents = [], [], []
     for _ in range(args.replicates):
