@@ -43,10 +43,11 @@ class Truth:
     separator_nats: float
     """Its part that the ends of documents bring, nats/token."""
     separator_slack_nats: float
-    """A model whose window has `window` tokens could know at most this much more, since it sees
-    that no document ended within the window, nats/token."""
+    """How far a model may come below that, nats/token: one that sees 128 tokens knows that the
+    document did not begin within them."""
     exponent_tokens: float
-    """Exponent of D of the loss above the floor: a / (1 + a)."""
+    """Exponent of D of the loss above the floor, a / (1 + a), for a learner that needs equally many
+    views of each key."""
 
 
 def probabilities(keys: int, zipf: float) -> np.ndarray:
@@ -87,7 +88,14 @@ def truth(settings: dict[str, Any], window: int = 128) -> Truth:
     parts = np.array([FACTS * key, FACTS * value, end]) / DOCUMENT_TOKENS
     slack = -math.log1p(-window / FACT_TOKENS / FACTS) / DOCUMENT_TOKENS
     exponent = settings["zipf"] / (1 + settings["zipf"])
-    return Truth(float(parts.sum()), *map(float, parts), slack, exponent)
+    return Truth(
+        entropy_nats=float(parts.sum()),
+        key_nats=float(parts[0]),
+        value_nats=float(parts[1]),
+        separator_nats=float(parts[2]),
+        separator_slack_nats=slack,
+        exponent_tokens=exponent,
+    )
 
 
 def token_costs(settings: dict[str, Any], tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
@@ -100,9 +108,10 @@ def token_costs(settings: dict[str, Any], tokenizer: Tokenizer, ids: np.ndarray)
     law = probabilities(settings["keys"], settings["zipf"])
     chance = noisy_values(settings["noise"])
     own = values_of(settings["keys"], settings["seed"])
-    key_at, value_at = (np.full(tokenizer.get_vocab_size(), -1) for _ in range(2))
-    key_at[[tokenizer.token_to_id(word) for word in key_words(settings["keys"])]] = range(len(law))
-    value_at[[tokenizer.token_to_id(mark) for mark in VALUES]] = range(len(VALUES))
+    number = tokenizer.get_vocab()
+    key_at, value_at = np.full(len(number), -1), np.full(len(number), -1)
+    key_at[[number[word] for word in key_words(settings["keys"])]] = range(len(law))
+    value_at[[number[mark] for mark in VALUES]] = range(len(VALUES))
     before, now = ids[:-1], ids[1:]
     costs = np.full(len(now), math.log(FACTS))  # of a separator
     key = key_at[now] >= 0
