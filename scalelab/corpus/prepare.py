@@ -13,7 +13,7 @@ from scalelab.corpus.clean import Cleaned, clean, text_sha256
 from scalelab.corpus.documents import Document, Tally, utf8_size
 from scalelab.corpus.overlap import random_table, shared_windows
 from scalelab.corpus.shards import write_tokens
-from scalelab.corpus.sources import get_source
+from scalelab.corpus.sources import get_source, known_truth, own_spelling
 from scalelab.corpus.split import HeldOut, Split, join, split
 from scalelab.errors import UserError
 from scalelab.files import atomic_path, canonical_json, digest, file_sha256, read_json, write_json
@@ -76,7 +76,7 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
         )
     texts = [document.text for document in cleaned.documents]
     first_sampled = _sample_start(texts, cleaned.bytes)
-    tokenizer = _tokenizer(config, texts[first_sampled:], report)
+    tokenizer = _tokenizer(config, own_spelling(config) or texts[first_sampled:], report)
     ids = _encode(tokenizer, texts, report)
     table = random_table(tokenizer.get_vocab_size(), stream(seed, "corpus overlap"))
     parts = split(
@@ -221,6 +221,10 @@ def _write(
         "files": files,
         "spec": spec,
     }
+    heldout = {held.name: held.ids for held in parts.heldout}
+    truth = known_truth(spec["config"], tokenizer, heldout)
+    if truth is not None:
+        manifest["truth"] = truth
     manifest["provenance"] = provenance(spec, data_hash)
     write_json(out / "manifest.json", manifest)
     return manifest

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from scalelab.config import CorpusConfig
 from scalelab.errors import UserError
 from scalelab.files import file_sha256
+from scalelab.plan import synthetic
 
 FALLBACK = ("torch", "transformers", "datasets", "snakemake", "pandas", "wandb", "scipy")
 """Roots of `runtime` where scalelab runs from a source folder and is not installed."""
@@ -32,13 +33,17 @@ def fingerprint(config: CorpusConfig) -> dict:
 
     For the sources python and docstrings: `{"python": version, "packages": {name: version}}`, the
     standard library under the name `stdlib`. For gcide: `{"packages": {name: version}}`. For files:
-    `{"files": [{"name", "bytes", "sha256"}]}` sorted by name. Two equal fingerprints and two equal
-    configurations give equal corpora.
+    `{"files": [{"name", "bytes", "sha256"}]}` sorted by name. For synthetic nothing, since its
+    configuration says all. Two equal fingerprints and two equal configurations give equal corpora.
 
     Raises:
-        UserError: a package is not installed; a path is missing, unreadable, empty or of a suffix
-            that is not read; a glob matches no file.
+        UserError: a setting does not go with the source synthetic; a package is not installed; a
+            path is missing, unreadable, empty or of a suffix that is not read; a glob matches no
+            file.
     """
+    synthetic.check(config)
+    if config.source == synthetic.NAME:
+        return {}
     if config.source == "files":
         return {"files": [_describe(path) for path in expand(config.paths)]}
     if config.source == "gcide":
