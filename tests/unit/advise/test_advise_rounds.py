@@ -113,7 +113,7 @@ def test_what_cannot_be_is_one_sentence() -> None:
         first(plan(max_flops=1))
     of = plan(start=12, until={"gamma": 0.1})
     before = first(of).to_json()
-    with pytest.raises(UserError, match="expected one of A, B, .*alpha, beta"):
+    with pytest.raises(UserError, match=r"expected one of A, B, .*alpha, beta"):
         following(of, before, table(of, before["runs"]))
     with pytest.raises(UserError, match=r"adaptive\.start"):
         plan(start=2)
