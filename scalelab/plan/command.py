@@ -67,7 +67,10 @@ def as_json(plan: Plan) -> dict[str, Any]:
 def as_text(plan: Plan) -> str:
     """The plan as a table for people, smallest run first."""
     lines = [
-        f"study {plan.study.study}: {len(plan.runs)} runs, corpus {plan.corpus_id}",
+        f"study {plan.study.study}: {len(plan.runs)} runs, "
+        + (
+            f"corpus {plan.corpus_id}" if len(plan.corpora) == 1 else f"{len(plan.corpora)} corpora"
+        ),
         "",
         f"{'run':<14}{'label':<18}{'N':>12}{'N_total':>12}{'D':>15}{'D/N':>8}"
         f"{'C (FLOPs)':>12}{'lr':>10}{'batch':>8}{'steps':>9}{'threads':>9}",
