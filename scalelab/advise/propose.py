@@ -100,13 +100,14 @@ def _isoflop(design: str, top: int, sizes: int) -> Proposal | None:
     half = sizes // 2
     if len(shapes) < sizes:
         return None
-    # The design expects the best size of a budget at N^2 = C / (6 x 20).
-    dearest = 6 * RATIO * shapes[len(shapes) - sizes + half - 1].n ** 2 * 1.0001
+    # The design expects the best size of a budget where it buys 20 tokens per parameter.
+    middle = shapes[len(shapes) - sizes + half - 1]
+    dearest = RATIO * middle.n * middle.counts.training_flops * 1.0001
     budgets = [dearest / BUDGET_STEP**curve for curve in reversed(range(CURVES))]
     used: dict[int, Size] = {}
     runs: list[tuple[Size, float]] = []
     for budget in budgets:
-        below = sum(size.n <= math.sqrt(budget / (6 * RATIO)) for size in shapes)
+        below = sum(RATIO * size.n * size.counts.training_flops <= budget for size in shapes)
         start = below - half
         if start < 0 or start + sizes > len(shapes) or below < 2:
             return None

@@ -1,7 +1,8 @@
 """IsoFLOP: several sizes at each budget of FLOPs (Hoffmann et al. 2022, approach 2)."""
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -13,7 +14,9 @@ from scalelab.config.schema import STRICT
 from scalelab.config.values import Number, Rate, to_count
 from scalelab.errors import UserError
 from scalelab.plan.designs import Design, Point, ladder_points, register
+from scalelab.plan.sizes import Rung
 
+RATIO = 20
 LEAST = 4
 """Sizes on a curve: a parabola has three numbers, and one size is left to check it."""
 
@@ -40,16 +43,26 @@ class IsoFlop:
     sizes: Annotated[int, BeforeValidator(to_count), Field(ge=LEAST)] = 5
     """Sizes at each budget: neighbours on the ladder."""
     optimum: Optimum | None = None
-    """Where the minima are expected, from an earlier study. None: 20 tokens per parameter (Hoffmann
-    et al. 2022), which small models with a small vocabulary exceed."""
+    """Where the minima are expected, from an earlier study. None: where the budget buys 20 tokens
+    per parameter (Hoffmann et al. 2022), by exact FLOPs."""
 
 
-def expected_optimum(options: IsoFlop, budget: float) -> float:
-    """N expected to be best for a budget; without a rule, from C = 6 N D and D = 20 N."""
-    if options.optimum is None:
-        return math.sqrt(budget / 120)
-    rule = options.optimum
-    return float(rule.value * (budget / rule.at) ** rule.exponent)
+def expected_optimum(options: IsoFlop, budget: float, sizes: Sequence[Rung]) -> float:
+    """N expected to be best for a budget: by the rule, else D = 20 N between the sizes (ascending).
+
+    Between two sizes ln(D / N) is taken as linear in ln N; beyond the last ones with the slope of
+    C = 6 N D.
+    """
+    if options.optimum is not None:
+        rule = options.optimum
+        return float(rule.value * (budget / rule.at) ** rule.exponent)
+    logs = [math.log(rung.n) for rung in sizes]
+    over = [math.log(budget / (rung.counts.training_flops * rung.n * RATIO)) for rung in sizes]
+    for (x0, y0), (x1, y1) in itertools.pairwise(zip(logs, over, strict=True)):
+        if y0 >= 0 >= y1:
+            return math.exp(x0 + (x1 - x0) * (y0 / (y0 - y1) if y0 > y1 else 0.5))
+    end = 0 if over[0] < 0 else -1
+    return math.exp(logs[end] + over[end] / 2)
 
 
 def points(study: Study, options: IsoFlop) -> Iterator[Point]:
@@ -61,7 +74,7 @@ def points(study: Study, options: IsoFlop) -> Iterator[Point]:
     ladder = ladder_points(study)
     logs = [math.log(rung.n) for rung, _ in ladder]
     for budget in options.budgets:
-        best = math.log(expected_optimum(options, budget))
+        best = math.log(expected_optimum(options, budget, [rung for rung, _ in ladder]))
         below = sum(log <= best for log in logs)
         # One size at least on each side, else the parabola is a slope.
         if len(ladder) < options.sizes or below < 2 or len(ladder) - below < 2:

@@ -1,6 +1,7 @@
 """Designs: what each varies, over the whole registry and one by one; refusals in one sentence."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,13 @@ def test_an_isoflop_ladder_that_does_not_reach_is_refused() -> None:
             "training.tokens": None,
         }
     )
-    assert "design.budgets: at 1e+09 FLOPs the best N is expected near 2,887" in told
+    told_n = re.search(r"at 1e\+09 FLOPs the best N is expected near ([\d,]+), and", told)
+    assert told_n
+    best = int(told_n[1].replace(",", ""))
+    for width in (8, 16, 24):
+        counts = count(Shape("gpt2", 1, width, 2, 16, 257))
+        bought = 1e9 / counts.training_flops / counts.n
+        assert (bought > 20) == (counts.n < best), "20 tokens per parameter by exact FLOPs"
 
 
 def test_tokens_and_repeats_share_trunks() -> None:
