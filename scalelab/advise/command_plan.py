@@ -101,24 +101,13 @@ def _weak(plan: Plan, noise: float) -> list[str]:
     for fit in plan.fits[:1]:
         form = registry.get(fit["law"])
         columns = form.columns if len(form.columns) > 1 else (fit.get("x") or "N",)
-        rows = [dict(zip(form.columns, _values(run, columns), strict=True)) for run in plan.runs]
+        rows = [dict(zip(form.columns, run.values(columns), strict=True)) for run in plan.runs]
         try:
             told += weaknesses(rows, fit["law"], noise)
         except UserError as error:  # a law that nobody has published constants of
             if "no published law" not in str(error):
                 raise
     return ["", *(f"weak: {line}" for line in told)] if told else []
-
-
-def _values(run: Any, columns: tuple[str, ...]) -> list[float]:
-    known = {
-        "N": run.counts.n,
-        "N_total": run.counts.n_total,
-        "D": run.tokens,
-        "C": run.flops,
-        "U": run.unique_tokens,
-    }
-    return [float(known[column]) for column in columns]
 
 
 def _propose(args: argparse.Namespace, cores: int) -> int:

@@ -114,7 +114,10 @@ def _pick(
     """The runs that narrow the quantity most; the cheapest ones where there is no fit to go by."""
     columns = registry.get(law).columns
     budget = min(left, sum(sorted(run.flops for run in runs)[-most:]))
-    candidates = [{**_values(run, columns), "C": float(run.flops)} for run in runs]
+    candidates = [
+        {**dict(zip(columns, run.values(columns), strict=True)), "C": float(run.flops)}
+        for run in runs
+    ]
     try:
         choice = choose(table, law, quantity, budget, candidates, most)
     except UserError as error:
@@ -126,17 +129,6 @@ def _pick(
         f"{choice.random_half_width:.3g}"
     )
     return [runs[place] for place in choice.chosen], told
-
-
-def _values(run: Run, columns: Sequence[str]) -> dict[str, float]:
-    known = {
-        "N": run.counts.n,
-        "N_total": run.counts.n_total,
-        "D": run.tokens,
-        "C": run.flops,
-        "U": run.unique_tokens,
-    }
-    return {column: float(known[column]) for column in columns}
 
 
 def _apart(one: Run, other: Run, pool: Sequence[Run]) -> float:

@@ -1,7 +1,7 @@
 """The runs of a study: every setting resolved to a number, one content-addressed id each."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
@@ -57,6 +57,17 @@ class Run:
     def flops(self) -> int:
         """C: training FLOPs."""
         return self.tokens * self.counts.training_flops
+
+    def values(self, columns: Sequence[str]) -> list[float]:
+        """What a law's columns hold for this run."""
+        known = {
+            "N": self.counts.n,
+            "N_total": self.counts.n_total,
+            "D": self.tokens,
+            "C": self.flops,
+            "U": self.unique_tokens,
+        }
+        return [float(known[column]) for column in columns]
 
 
 @dataclass(frozen=True)
