@@ -34,7 +34,7 @@ def quiet(line: str) -> None:
 @pytest.mark.slow
 def test_the_floor_lies_in_its_interval(tmp_path: Path) -> None:
     plan = build(load(STUDY, SMALLER))
-    known = prepare(plan.corpus, tmp_path / "corpus", quiet)["truth"]
+    known = prepare(plan.corpora[plan.corpus_id], tmp_path / "corpus", quiet)["truth"]
     runs = {branch_step(run.spec): run for run in plan.runs}
     (trunk,) = plan.trunks
     rows = []
