@@ -30,13 +30,10 @@ ANSWERED: dict[str, dict[str, Any]] = {
         "design": {
             "kind": "repeats",
             "unique_tokens": [5_000, 10_000, 20_000],
-            "epochs": [1, 2, 4],
+            "epochs": [1, 4],
         },
         "ladder": {"widths": [8, 16, 24]},
-        "training": {
-            "tokens": None,
-            "schedule": {"warmup_tokens": 1_000, "share_trunk": True},
-        },
+        "training": NO_TOKENS,
     },
 }
 
