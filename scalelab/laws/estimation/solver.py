@@ -44,7 +44,7 @@ def minimise(
     start: Array,
     lower: Array,
     upper: Array,
-    max_iterations: int = 200,
+    max_iterations: int = 500,
     done: float = DONE,
 ) -> Solution:
     """Minimise from every row of `start` (S, P) between `lower` and `upper`, each (P,).
@@ -108,7 +108,11 @@ def _damping(old: Array, gain: Array, promised: Array, better: np.ndarray) -> Ar
 def _newton(
     gradient: Array, hessian: Array, blocked: np.ndarray, damping: Array
 ) -> tuple[Array, Array]:
-    """Damped Newton steps (s, P) over the free coordinates, and undamped decrements (s,)."""
+    """Damped Newton steps (s, P) over the free coordinates, and undamped decrements (s,).
+
+    Damping is relative to each coordinate's own curvature (Marquardt 1963). Measured by the steepest
+    coordinate it would hold the others still, such as A and alpha where nearly all of the loss is E.
+    """
     slope, matrix = gradient.copy(), hessian.copy()
     diagonal = np.einsum("spp->sp", matrix)
     largest = diagonal.max(1, keepdims=True)
@@ -123,7 +127,7 @@ def _newton(
         step[odd], decrement[odd] = _by_eigenvalues(matrix[odd], slope[odd], damping[odd])
     damped = definite & (damping > 0)
     if damped.any():
-        diagonal += damping[:, None] * largest
+        diagonal += damping[:, None] * diagonal
         step[damped] = _eliminate(matrix[damped], slope[damped])[0]
     longest = np.abs(step).max(1, keepdims=True)
     return step * -np.minimum(1.0, LONGEST_STEP / np.maximum(longest, LONGEST_STEP)), decrement
@@ -150,12 +154,20 @@ def _eliminate(matrix: Array, right: Array) -> tuple[Array, np.ndarray]:
 
 
 def _by_eigenvalues(matrix: Array, slope: Array, damping: Array) -> tuple[Array, Array]:
-    """Solutions (s, P) with the sizes of the eigenvalues plus damping, decrements without it."""
-    values, vectors = np.linalg.eigh(matrix)
+    """Solutions (s, P) with the sizes of the eigenvalues plus damping, decrements without it.
+
+    Of the matrix whose coordinates are scaled to a diagonal of 1, for the reason that `_newton`
+    gives; a coordinate without curvature is scaled by a tiny part of the largest one.
+    """
+    unit = np.sqrt(np.abs(np.einsum("spp->sp", matrix)))
+    unit = np.maximum(unit, 1e-10 * unit.max(1, keepdims=True))
+    unit = np.where(unit > 0, unit, 1.0)
+    values, vectors = np.linalg.eigh(matrix / (unit[:, :, None] * unit[:, None, :]))
     size = np.abs(values)
     largest = size.max(1, keepdims=True)
     largest = np.where(largest > 0, largest, 1.0)
     size = np.maximum(size, 1e-14 * largest)
-    along = np.matmul(slope[:, None], vectors)[:, 0]
+    along = np.matmul((slope / unit)[:, None], vectors)[:, 0]
     scaled = along / (size + damping[:, None] * largest)
-    return np.matmul(vectors, scaled[..., None])[..., 0], (along**2 / size).sum(1)
+    step = np.matmul(vectors, scaled[..., None])[..., 0] / unit
+    return step, (along**2 / size).sum(1)

@@ -7,7 +7,7 @@ import pytest
 
 from scalelab.laws import registry
 from scalelab.laws.estimation import objective
-from scalelab.laws.estimation.estimate import make_problem
+from scalelab.laws.estimation.estimate import estimate, make_problem, natural
 from scalelab.laws.estimation.objective import Problem
 from scalelab.laws.estimation.solver import minimise
 
@@ -160,3 +160,27 @@ def test_a_form_without_expand_gives_the_same_objective(law):
     plain = dataclasses.replace(problem, form=Plain(problem.form))
     for mine, its in zip(problem(starts, rows), plain(starts, rows), strict=True):
         assert np.allclose(mine, its, rtol=1e-13, atol=1e-13)
+
+
+def test_a_law_is_found_where_nearly_all_of_the_loss_is_its_floor():
+    """A curved valley, 1e10 times as steep one way as the other; the answer is by a fine grid.
+
+    For a given exponent E and A are linear, up to the difference between a residual of the log and
+    a relative one, which is 1e-8 here.
+    """
+    x = np.array([1, 1.4, 2, 2.8, 4, 5.6, 8])
+    wobble = 1e-4 * np.array([0.3, -0.5, 0.9, -1.2, 0.1, 0.8, -0.4])
+    loss = (1.1413 + 0.0043 * x**-0.55) * np.exp(wobble)
+
+    def fitted(alpha):
+        basis = np.stack([np.ones(7), x**-alpha], 1) / loss[:, None]
+        linear, (rest,), *_ = np.linalg.lstsq(basis, np.ones(7))
+        return rest, alpha, *linear
+
+    _, alpha, floor, coefficient = min(fitted(alpha) for alpha in np.linspace(0.2, 1.2, 2001))
+    best = estimate(registry.get("power_offset"), 1e6 * x[:, None], np.log(loss))
+    assert best.converged
+    values = natural(best.form, best.theta, best.centre, best.log_scale)
+    assert values["alpha"] == pytest.approx(alpha, abs=2e-3)
+    assert values["E"] == pytest.approx(floor, abs=2e-6)
+    assert values["A"] * 1e6 ** -values["alpha"] == pytest.approx(coefficient, rel=1e-3)
