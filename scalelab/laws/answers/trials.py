@@ -22,6 +22,8 @@ COMPARED = {
     "vocab": ("vocab", "corpus", "tokenizer"),
 }
 """Columns that change with an axis and so do not make the losses of its values incomparable."""
+HELD = {"vocab": ("D", "C")}
+"""Columns of which one is equal in the trials of an axis; D alone for others."""
 SHAPES = ("depth", "width", "heads")
 NEAR = {"shape": 0.1, "other": 0.02}
 """Sizes this near are one: a shape of a given size is met only to the nearest width."""
@@ -54,7 +56,7 @@ class Size:
 
 
 def sizes_of(runs: "DataFrame", axis: str, y: str, tolerance: float | None = None) -> list[Size]:
-    """The trials of each size, by N and D.
+    """The trials of each size, by N and D (or C).
 
     Raises:
         UserError: a missing column, bad numbers, no run that ended well, losses that do not
@@ -81,7 +83,10 @@ def sizes_of(runs: "DataFrame", axis: str, y: str, tolerance: float | None = Non
     rows: list[dict[Any, Any]] = list(kept.to_dict("records"))
     found = []
     for by_n in _near(rows, "N", near):
-        for group in _near(by_n, "D", SAME_TOKENS) if "D" in names else [by_n]:
+        # Runs are compared at one D, or where the axis changes the cost of a token at one C.
+        held = [column for column in HELD.get(axis, ("D",)) if column in names]
+        ways = [_near(by_n, column, SAME_TOKENS) for column in held]
+        for group in min(ways, key=len, default=[by_n]):
             found.append(_size(group, _lost_here(lost, group, near), axis, y))
     return found
 

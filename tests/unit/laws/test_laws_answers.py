@@ -275,6 +275,19 @@ def test_vocabularies_compare_in_bits_per_byte_alone():
         optimum(table(rows), axis="vocab")
 
 
+def test_vocabularies_of_equal_flops_are_one_sweep_though_their_tokens_differ():
+    rows = [
+        (1e5, 1e6 * 500 / v, law(1e5, 1e6), {"vocab": v, "C": 6e11 * (1 + 0.01 * k),
+                                   "bits_per_byte": 1.5 * np.exp(0.02 * np.log(v / 1000) ** 2)})
+        for k, v in enumerate((250, 500, 1000, 2000, 4000))
+    ]  # fmt: skip
+    block = optimum(table(rows), axis="vocab", y="bits_per_byte")
+    assert len(block["sizes"]) == 1
+    assert block["sizes"][0]["optimum"] == pytest.approx(1000, rel=1e-3)
+    with pytest.raises(UserError, match="found 1 at most"):
+        optimum(table(rows).drop(columns="C"), axis="vocab", y="bits_per_byte")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_fieller_holds_the_vertex_about_as_often_as_it_says(seed):
     random = np.random.default_rng(seed)
