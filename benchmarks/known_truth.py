@@ -1,10 +1,10 @@
 """Whether a design identifies the floor E and the exponent, before anything is trained.
 
-    python benchmarks/known_truth.py [STUDY] [--noise 0.0003] [--replicates 200] [--json FILE]
+    python benchmarks/known_truth.py [STUDY] [--noise 0.0002] [--replicates 200] [--json FILE]
 
 STUDY is config/known-truth.yaml or another study of the source `synthetic` whose runs differ in D.
 The losses at its D are those of a learner of `scalelab.corpus.facts.ideal_excess`, plus the entropy
-rate: the Bayesian one, and ones that need 10 or 100 exposures where it needs one. Log-normal noise
+rate: the Bayesian one, and ones that need 10, 30 or 100 views where it needs one. Log-normal noise
 is added, the spread of seeds that was measured, and `power_offset` is fitted as in the study.
 
 `bias`: of E, fitted to losses without noise, in percent of the truth: what the law itself misses,
@@ -35,7 +35,7 @@ def main() -> None:
     """Print a row for each number of exposures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", nargs="?", default=STUDY, type=Path)
-    parser.add_argument("--noise", type=float, default=0.0003, help="relative, of one run")
+    parser.add_argument("--noise", type=float, default=0.0002, help="relative, of one run")
     parser.add_argument("--replicates", type=int, default=200)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -156,21 +156,16 @@ def ideal_excess(
     settings: dict[str, Any],
     tokens: np.ndarray,
     exposures: float = 1.0,
-    clock: float = 1.0,
     draws: int = 4000,
 ) -> np.ndarray:
     """Loss above the floor of an ideal learner after `tokens` training tokens, nats/token.
 
     The learner knows how often each key comes and how often a value is noise, and holds every value
     of a key that it has not seen for equally likely: it is Bayesian. After n facts it has seen key
-    k a Poisson number of times with mean n p_k. The cost of a draw after m views of its key is
+    k a Poisson number of times with mean n p_k / `exposures`, so `exposures` = 10 is a learner that
+    needs ten views where the Bayesian needs one. The cost of a draw after m views of its key is
     found by simulation of `draws` histories (a fixed seed); without noise it is ln(values) for
     m = 0 and nothing after.
-
-    Two settings make it slower. `exposures` = 10 needs ten views where the Bayesian needs one. With
-    `clock` c the views that count have mean n p_k^c / exposures: c = 1/2 is an optimiser that
-    divides the gradient of each key's own weights by its root mean square, as Adam does. The
-    exponent of D is a / ((1 + a) clock).
 
     Args:
         settings: `SyntheticConfig` as a dict.
@@ -182,7 +177,7 @@ def ideal_excess(
     law = probabilities(settings["keys"], settings["zipf"])
     cost = view_costs(settings["noise"], draws)
     facts = np.asarray(tokens, dtype=np.float64) * FACTS / DOCUMENT_TOKENS
-    mean = facts[:, None] * law**clock / exposures
+    mean = facts[:, None] * law / exposures
     total = np.zeros(len(facts))
     chance = np.exp(-mean)  # Poisson, from m = 0 up
     for seen, nats in enumerate(cost):

@@ -110,8 +110,8 @@ def _newton(
 ) -> tuple[Array, Array]:
     """Damped Newton steps (s, P) over the free coordinates, and undamped decrements (s,).
 
-    Damping is relative to each coordinate's own curvature (Marquardt 1963). Measured by the steepest
-    coordinate it would hold the others still, such as A and alpha where nearly all of the loss is E.
+    Damping is relative to each coordinate's own curvature (Marquardt 1963). Measured by the
+    steepest one it would hold the others still: A and alpha, where nearly all of the loss is E.
     """
     slope, matrix = gradient.copy(), hessian.copy()
     diagonal = np.einsum("spp->sp", matrix)
