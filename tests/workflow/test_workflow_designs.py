@@ -9,7 +9,7 @@ from workflow_project import Project, job_counts
 pytestmark = pytest.mark.slow
 NO_TOKENS: dict[str, Any] = {"tokens": None}
 ANSWERED: dict[str, dict[str, Any]] = {
-    # Each scale of N and D once: several budgets; a corpus for each vocabulary; repeated text.
+    # Several budgets; a corpus for each vocabulary.
     "isoflop": {
         "design": {
             "kind": "isoflop",
@@ -25,15 +25,6 @@ ANSWERED: dict[str, dict[str, Any]] = {
         "design": {"kind": "vocab", "vocab_sizes": [300, 400, 600]},
         "ladder": {"widths": [16]},
         "training": {"tokens": 20_000},
-    },
-    "repeats": {
-        "design": {
-            "kind": "repeats",
-            "unique_tokens": [5_000, 10_000, 20_000],
-            "epochs": [1, 4],
-        },
-        "ladder": {"widths": [8, 16, 24]},
-        "training": NO_TOKENS,
     },
 }
 
@@ -58,12 +49,8 @@ def test_a_design_is_answered_from_its_file_to_its_report(project: Project, kind
         assert best["axis"] == "vocab"
         assert len(best["sizes"][0]["points"]) == 3, "compared at equal FLOPs, not at equal tokens"
         assert laws["fits"] == []
-    if kind == "repeats":
-        assert {int(row["unique_tokens"]) for row in rows} >= {5_000, 10_000, 20_000}
-        assert any(int(row["D"]) > int(row["unique_tokens"]) for row in rows)
-        assert laws["fits"][0]["law"] == "data_constrained"
     figures = {path.stem for path in (project.root / "results" / kind / "figures").iterdir()}
-    expected = {"isoflop": "isoflop", "vocab": "optimum", "repeats": "repeats"}[kind]
+    expected = {"isoflop": "isoflop", "vocab": "optimum"}[kind]
     assert expected in figures
     assert job_counts(project.complete("--dry-run", study="design.yaml")) == {}
 
