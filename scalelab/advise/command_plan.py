@@ -83,8 +83,8 @@ def _cost(plan: Plan, cores: int, no_time: bool) -> list[str]:
     found = estimate(plan, calibrate(samples(plan.runs)), cores)
     return [
         f"about {_time(found.wall_seconds)} on {cores} cores of this machine once the text is "
-        f"prepared ({found.job_seconds / 3600:.2g} hours of jobs; measured in ten seconds, so "
-        f"right within a factor of 1.5 on a quiet machine); {disk}"
+        f"prepared ({found.job_seconds / 3600:.2g} hours of jobs, by steps timed for ten seconds; "
+        f"what else was at work then counts too); {disk}"
     ]
 
 
