@@ -111,11 +111,15 @@ def test_a_key_on_the_command_line_is_checked_like_one_in_the_file(bare: Project
     [
         ("trainin: {}\n", r"bad\.yaml, line 3: unknown key 'trainin'; did you mean 'training'\?"),
         ("model:\n  depth: many\n", r"bad\.yaml, line 4: model\.depth: found 'many'"),
-        ("corpus: {source: files, paths: [nowhere.txt]}\n", r"corpus\.paths: 'nowhere\.txt'"),
+        (
+            "model: {width: 8}\ncorpus: {source: files, paths: [nowhere.txt]}\n",
+            r"corpus\.paths: 'nowhere\.txt'",
+        ),
+        ("model: {depth: 2}\n", r"the study has no runs: give ladder\.widths"),
         ("ladder: {widths: [9]}\nmodel: {heads: 2}\n", r"width.* found 9, expected a multiple"),
         ("axes: {training.lr: [1e-3, fast]}\nmodel: {width: 8}\n", r"lr: found 'fast'"),
     ],
-    ids=["unknown-key", "wrong-value", "no-text", "indivisible", "axis"],
+    ids=["unknown-key", "wrong-value", "no-text", "no-size", "indivisible", "axis"],
 )
 def test_a_bad_study_file_is_one_sentence_and_exit_code_2(
     bare: Project, text: str, said: str
