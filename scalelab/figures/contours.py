@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEADER = ("what", "run", "N", "D", "flops", "loss", "low", "high")
+FAR = 1e6
+"""Ratio to N at which a band is cut."""
 GRID = 60
 LEVELS = 9
 RATIO = 20
@@ -160,7 +162,7 @@ def _path(
             continue
         n, d = [step["N"][0] for step in part], [step["D"][0] for step in part]
         (line,) = axes.plot(n, d, color=colour, linewidth=1.4, linestyle=dashes, zorder=3)
-        known = [(step["flops"], *step["N"][1:]) for step in part if None not in step["N"]]
+        known = [(step["flops"], *_drawable(step["N"])) for step in part if None not in step["N"]]
         edge = [(low, flops / 6 / low) for flops, low, _ in known]
         edge += [(high, flops / 6 / high) for flops, _, high in known[::-1]]
         handles.append(line)
@@ -170,3 +172,9 @@ def _path(
             handles[-1] = (area, line)
         labels.append(text)
     return handles, labels
+
+
+def _drawable(size: Sequence[float]) -> tuple[float, float]:
+    """The ends of (N, low, high); one at 0 or beyond all sizes is drawn far outside the panel."""
+    n, low, high = size
+    return max(low, n / FAR), min(high, n * FAR)

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -115,6 +116,23 @@ def test_contours_are_lines_on_which_the_law_has_that_loss(design, tmp_path):
     x = np.array([(float(row["N"]), float(row["D"])) for row in lines])
     wanted = np.array([float(row["loss"]) for row in lines])
     assert predict(block["law"], x) == pytest.approx(wanted, rel=2e-3)
+
+
+def test_a_band_that_reaches_to_nothing_is_drawn_to_the_edge(design, tmp_path):
+    study = shutil.copytree(design("isoflop"), tmp_path / "study")
+    laws = json.loads((study / "laws.json").read_text())
+    (parametric,) = (
+        one
+        for answer in laws["answers"]
+        if answer["answer"] == "frontier"
+        for one in answer["approaches"]
+        if one["approach"] == "parametric"
+    )
+    for step in parametric["path"]:
+        step["N"] = [step["N"][0], 0.0, 1e300]
+    (study / "laws.json").write_text(json.dumps(laws))
+    rows = numbers_of(study, "contours", tmp_path)
+    assert any(row["what"] == "contour" for row in rows)
 
 
 def test_approaches_show_ours_and_the_published_exponents(design, tmp_path):
