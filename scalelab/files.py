@@ -74,6 +74,17 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: expected a JSON file, but {error}") from None
 
 
+def cache_file(name: str) -> Path:
+    """A file in the user's cache folder, for what was measured on this machine."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    if not root:
+        try:
+            root = str(Path.home() / ".cache")
+        except RuntimeError:  # a container whose user has no name and no home
+            root = tempfile.gettempdir()
+    return Path(root) / "scalelab" / name
+
+
 def canonical(value: Any) -> Any:
     """One form for equal values: 1e-3 and 0.001, 20 and 20.0, tuples and lists."""
     if isinstance(value, dict):

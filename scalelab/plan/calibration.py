@@ -6,13 +6,12 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from scalelab.errors import UserError
-from scalelab.files import digest, write_json
+from scalelab.files import cache_file, digest, write_json
 from scalelab.plan.estimate import Speed, speed_of
 from scalelab.plan.runs import Run
 from scalelab.provenance import stage_digest
@@ -36,7 +35,7 @@ def calibrate(chosen: Sequence[Run], seconds: float = SECONDS) -> Speed:
     ]
     code = [stage_digest("train", family=run.spec["model"]["family"]) for run in chosen]
     key = digest([shapes, code, platform.node(), os.cpu_count(), sys.executable])
-    memory = _memory()
+    memory = cache_file("speed.json")
     known = _read(memory)
     if key not in known:
         known[key] = _measure([run.spec for run in chosen], seconds)
@@ -55,16 +54,6 @@ def _measure(specs: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         told = getattr(error, "stderr", None) or (done.stderr if "done" in locals() else "")
         last = str(told).strip().splitlines()[-1:] or [type(error).__name__]
         raise UserError(f"scalelab calibrate gave no speed: {last[0]}") from None
-
-
-def _memory() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME")
-    if not root:
-        try:
-            root = str(Path.home() / ".cache")
-        except RuntimeError:  # a user without a home
-            root = tempfile.gettempdir()
-    return Path(root) / "scalelab" / "speed.json"
 
 
 def _read(memory: Path) -> dict[str, Any]:

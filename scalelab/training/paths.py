@@ -9,9 +9,7 @@ shape on one machine are computed alike: equal bits need equal paths.
 import contextlib
 import dataclasses
 import json
-import os
 import platform
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from scalelab.errors import UserError
-from scalelab.files import digest, write_json
+from scalelab.files import cache_file, digest, write_json
 from scalelab.models import build
 from scalelab.models.layers.attention import LONGEST
 from scalelab.models.registry import LanguageModel
@@ -174,13 +172,7 @@ def processor() -> str:
 
 def _memory() -> Path:
     """The file that keeps what was measured, in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    if not root:
-        try:
-            root = str(Path.home() / ".cache")
-        except RuntimeError:  # a container whose user has no name and no home
-            root = tempfile.gettempdir()
-    return Path(root) / "scalelab" / "paths.json"
+    return cache_file("paths.json")
 
 
 def _read(memory: Path) -> dict[str, Any]:
