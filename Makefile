@@ -30,7 +30,7 @@ run: $(STAMP) ## run the default study (STUDY=config/mine.yaml: another one)
 	$(PY) -m snakemake --cores all $(if $(STUDY),--configfile "$$STUDY") $(ARGS)
 
 test: lint ## lint, then all tests
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(STAMP) ## style, format and types, without changing a file
 	$(PY) -m ruff check .

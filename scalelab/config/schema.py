@@ -259,6 +259,8 @@ class FiguresConfig:
 
     width: Literal["auto", "single", "double"] = "auto"
     """One or two columns of a paper; auto takes what suits each kind of figure."""
+    style: Literal["paper", "neurips", "icml", "acl", "nature", "ieee"] = "paper"
+    """Widths and type of a venue; `scalelab figures --style` redraws in another one."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -23,6 +23,7 @@ def draw(
     out_dir: str | Path,
     formats: Iterable[str] = FORMATS,
     width: str | None = None,
+    look: str = "paper",
 ) -> list[Path]:
     """Draw one kind of figure of the study in `study_dir` (runs.csv, laws.json).
 
@@ -31,7 +32,7 @@ def draw(
     """
     study_dir = Path(study_dir)
     study = load_study(study_dir / "runs.csv", study_dir / "laws.json")
-    return draw_study(name, study, out_dir, formats, width)
+    return draw_study(name, study, out_dir, formats, width, look)
 
 
 def draw_study(
@@ -40,12 +41,16 @@ def draw_study(
     out_dir: str | Path,
     formats: Iterable[str] = FORMATS,
     width: str | None = None,
+    look: str = "paper",
 ) -> list[Path]:
-    """Like `draw`, for a study that is already loaded. `width` is single or double (column)."""
+    """Like `draw`, for a study that is already loaded.
+
+    width: single or double (column). look: a venue (`scalelab.figures.venues`).
+    """
     from scalelab.figures import style
 
     chosen = kind(name)
-    with style.context():
+    with style.context(look):
         drawing = chosen.build(study, width or chosen.width)
         paths = [style.save(drawing.figure, Path(out_dir) / f"{name}.{end}") for end in formats]
     paths.append(style.write_rows(Path(out_dir) / f"{name}.csv", drawing.header, drawing.rows))
@@ -58,11 +63,12 @@ def draw_reason(
     out_dir: str | Path,
     formats: Iterable[str] = FORMATS,
     width: str | None = None,
+    look: str = "paper",
 ) -> list[Path]:
     """In a figure's place, the sentence that says why there is none; files as `draw` writes."""
     from scalelab.figures import style
 
-    with style.context():
+    with style.context(look):
         drawn = style.new_figure(width or kind(name).width, 0.8)
         lines = textwrap.fill(f"No figure {name}. {reason}", 60)
         drawn.text(0.5, 0.5, lines, ha="center", va="center")

@@ -185,7 +185,9 @@ def _line(axes: "Axes", quantity: Quantity, item: Mapping[str, Any]) -> None:
     axes.plot(sizes, costs, color=style.LAW, linewidth=0.9, zorder=2)
     exponent, error = growth_text(item)
     # Above the panel, where no point can lie under it; the legend says what a is.
-    axes.set_title(f"$a$ = {exponent} ± {error}", loc="left", color=style.LAW, fontsize=7, pad=3)
+    axes.set_title(
+        f"$a$ = {exponent} ± {error}", loc="left", color=style.LAW, fontsize=style.small(), pad=3
+    )
 
 
 def _mark(run: Run, marks: Mapping[Setting, Any]) -> dict[str, Any]:

@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 HEADER = ("what", "run", "label", "N", "seed", "x", "loss_nats")
 
 
-def draw_curves(study: Study, width: str, column: str, label: str, end: str) -> Drawing:
+SMOOTHED = 5
+"""Lines of a curve that make one value of the envelope: the least of noisy ones is the luckiest."""
+ENVELOPE_STEPS = 80
+
+
+def draw_curves(
+    study: Study, width: str, column: str, label: str, end: str, envelope: bool = False
+) -> Drawing:
     """One line a run: training loss against `column` of metrics.jsonl (tokens or flops).
 
-    The held-out loss is a marker at the run's `end` column (D or C) of runs.csv.
+    The held-out loss is a marker at the run's `end` column (D or C) of runs.csv. `envelope`: also
+    the least loss of all runs at each x.
     """
     from matplotlib.colors import LogNorm
 
@@ -52,14 +60,41 @@ def draw_curves(study: Study, width: str, column: str, label: str, end: str) -> 
             _dot(axes, last, loss, colour_of(run))
             lines.append([(last, loss)])
             rows.append(_row("held-out", run, last, loss))
+    lowest = lower_envelope([curves[run.id] for run in study.runs if run.ok]) if envelope else []
+    if lowest:
+        axes.plot(*zip(*lowest, strict=True), color=style.AHEAD, linewidth=1.1, zorder=2.5)
+        rows += [("envelope", None, None, None, None, x, loss) for x, loss in lowest]
     _limits(axes, study, rows)
     axes.set_xlabel(label)
     axes.set_ylabel("loss (nats per token)")
     _colorbar(result, axes, norm, colours, sizes)
     style.plain_log_axis(axes)
     style.settle(result)
-    _legend(axes, study, lines, any(count > 0 for count in seen.values()))
+    _legend(axes, study, lines, any(count > 0 for count in seen.values()), bool(lowest))
     return Drawing(result, HEADER, rows)
+
+
+def lower_envelope(curves: list[list[tuple[float, float]]]) -> list[tuple[float, float]]:
+    """The least loss reached with at most x, at log-spaced x, each curve smoothed over some lines.
+
+    Empty without two curves.
+    """
+    import numpy as np
+
+    known = []
+    for curve in curves:
+        if len(curve) >= SMOOTHED:
+            x, loss = np.log(np.array(curve)).T
+            window = np.full(SMOOTHED, 1 / SMOOTHED)
+            known.append([np.convolve(part, window, mode="valid") for part in (x, loss)])
+    if len(known) < 2:
+        return []
+    ends = min(x[0] for x, _ in known), max(x[-1] for x, _ in known)
+    grid = np.linspace(*ends, ENVELOPE_STEPS)
+    each = [np.interp(grid, x, loss, left=np.inf) for x, loss in known]
+    least = np.minimum.accumulate(np.min(each, axis=0))
+    steps = zip(np.exp(grid), np.exp(least), strict=True)
+    return [(float(x), float(loss)) for x, loss in steps]
 
 
 def _row(what: str, run: Run, x: float, loss: float) -> tuple[Any, ...]:
@@ -101,7 +136,7 @@ def _dot(axes: "Axes", x: float, loss: float, colour: Any) -> None:
 
 
 def _limits(axes: "Axes", study: Study, rows: list[tuple[Any, ...]]) -> None:
-    good = {run.id for run in study.runs if run.ok}
+    good = {None, *(run.id for run in study.runs if run.ok)}
     chosen = [row for row in rows if row[1] in good] or rows
     if not chosen:
         axes.set_xlim(1, 10)
@@ -129,7 +164,7 @@ def _colorbar(figure: Any, axes: "Axes", norm: Any, colours: Any, sizes: list[fl
         bar.ax.axhline(size, xmin=0, xmax=0.35, color="white", linewidth=0.8)
 
 
-def _legend(axes: "Axes", study: Study, lines: list[Any], repeated: bool) -> None:
+def _legend(axes: "Axes", study: Study, lines: list[Any], repeated: bool, envelope: bool) -> None:
     from matplotlib.lines import Line2D
 
     grey = "#555555"
@@ -138,6 +173,8 @@ def _legend(axes: "Axes", study: Study, lines: list[Any], repeated: bool) -> Non
         handles.append(
             Line2D([], [], color=grey, linewidth=0.9, linestyle=(0, (3, 1.2)), label="other seeds")
         )
+    if envelope:
+        handles.append(Line2D([], [], color=style.AHEAD, linewidth=1.1, label="lower envelope"))
     handles.append(
         Line2D(
             [],

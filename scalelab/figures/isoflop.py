@@ -123,10 +123,12 @@ def _right(axes: "Axes", block: Mapping[str, Any], name: str, profiles: Any, loo
             rf"${name}_\mathrm{{opt}} \propto C^{{{letter}}}$, {text}",
             loc="left",
             pad=3,
-            fontsize=7,
+            fontsize=style.small(),
         )
     else:
-        axes.set_title("fewer than two minima: no exponent", loc="left", pad=3, fontsize=7)
+        axes.set_title(
+            "fewer than two minima: no exponent", loc="left", pad=3, fontsize=style.small()
+        )
     series.log_axis(axes, "x", *series.log_range(xs), inches=2.2)
     if values:
         series.log_axis(axes, "y", *series.log_range(values, 0.12), inches=0.9)

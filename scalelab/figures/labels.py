@@ -4,13 +4,15 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
+from scalelab.figures import style
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Line = list[tuple[float, float]]
 """Data coordinates."""
-LETTER = 2.2
-"""Half the width of a letter of seven points, in dots of 72 an inch."""
+LETTER = 0.32
+"""Half the width of a letter, in sizes of type."""
 BETWEEN = 8
 LEAST_ROOM = 3.0
 """A text with less than this around it, in dots, is better left out."""
@@ -33,7 +35,7 @@ def write_along(axes: "Axes", text: str, line: Line, taken: Line, colour: str) -
     import numpy as np
 
     shown = axes.transData.transform(line) if len(line) > 4 else np.empty((0, 2))
-    box, half = axes.get_window_extent(), LETTER * len(text) + 3
+    box, half = axes.get_window_extent(), LETTER * style.small() * len(text) + 3
     free = [
         place
         for place, (x, y) in enumerate(shown)
@@ -58,7 +60,7 @@ def write_along(axes: "Axes", text: str, line: Line, taken: Line, colour: str) -
         ha="center",
         va="center",
         color=colour,
-        fontsize=7,
+        fontsize=style.small(),
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         zorder=1.5,
     )

@@ -69,7 +69,7 @@ def add_law_text(figure: Any, fit: Mapping[str, Any], a_line: int) -> None:
     params.append(f"({numbers.percent(fit.get('interval_level', 0.95))} intervals)")
     lines = ["    ".join(params[k : k + a_line]) for k in range(0, len(params), a_line)]
     text = "\n".join([formula, *lines])
-    figure.suptitle(text, fontsize=7, x=0.01, ha="left", linespacing=1.35)
+    figure.suptitle(text, fontsize=style.small(), x=0.01, ha="left", linespacing=1.35)
 
 
 def residual_panel(

@@ -194,7 +194,7 @@ def _optima(axes: "Axes", answer: Mapping[str, Any], looks: list[Any]) -> Rows:
         series.path_line(axes, steps, last)
         xs += [x for x, _ in steps]
         ys += [value[0] for _, value in steps]
-        axes.set_title(_rule_text(answer), loc="left", pad=3, fontsize=7)
+        axes.set_title(_rule_text(answer), loc="left", pad=3, fontsize=style.small())
         rows += [
             (name, "rule", *((x, None) if of == "N" else (None, x)), v[0], None, None, *v[1:], "")
             for x, v in ((step[of], step["value"]) for step in answer["path"])

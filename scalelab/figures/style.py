@@ -1,4 +1,5 @@
-"""The look of every figure, in one place: sizes, type, colours, axes, and how files are written.
+"""The look of every figure, in one place: colours, lines, axes, and how files are written; widths
+and type are those of the venue (`venues`).
 
 Figures are built without pyplot, so no display and no global state is involved, and the same input
 gives the same bytes: no dates, fixed SVG ids, the user's own matplotlib settings left out.
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalelab.figures import venues
 from scalelab.files import atomic_path, write_text
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
 
-WIDTHS = {"single": 3.3, "double": 6.8}
-"""Widths in inches of one and two columns of a paper."""
 PNG_DPI = 300
 
 # Okabe and Ito (2008), a palette that all common kinds of colour blindness can tell apart.
@@ -36,12 +36,6 @@ GUIDE = "#9a9a9a"
 SETTINGS: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib, so every machine has it
     "mathtext.fontset": "dejavusans",
-    "font.size": 7.5,
-    "axes.labelsize": 7.5,
-    "axes.titlesize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
     "legend.frameon": False,
     "legend.handlelength": 1.8,
     "legend.handletextpad": 0.6,
@@ -74,14 +68,27 @@ SETTINGS: Any = {
 
 
 @contextlib.contextmanager
-def context() -> Iterator[None]:
-    """matplotlib's own defaults plus the settings above, for the time of a block."""
+def context(name: str = "paper") -> Iterator[None]:
+    """matplotlib's own defaults plus the settings above and those of a venue, for a block.
+
+    Raises UserError for an unknown venue.
+    """
     import matplotlib
 
-    with matplotlib.rc_context():
+    venue = venues.get(name)
+    sizes: Any = {
+        **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), venue.points),
+        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), venue.small),
+    }
+    with matplotlib.rc_context(), venues.drawn_for(venue):
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(SETTINGS)
+        matplotlib.rcParams.update(SETTINGS | sizes | dict(venue.settings))
         yield
+
+
+def small() -> float:
+    """Points of notes, as of ticks and legends."""
+    return venues.current().small
 
 
 def new_figure(width: str, height: float) -> "Figure":
@@ -92,7 +99,7 @@ def new_figure(width: str, height: float) -> "Figure":
 
     # 72 dots an inch is what PDF and SVG use, so their text is measured once and not again.
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.04)
-    figure = Figure(figsize=(WIDTHS[width], height), dpi=72, layout=layout)
+    figure = Figure(figsize=(venues.current().width(width), height), dpi=72, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -223,11 +230,14 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def power_text(value: float) -> str:
     """A number as a power of ten: 200000 is `2×10⁵`.
 
-    Superscripts of the font instead of mathematics, which took a third of the time of a figure.
+    Superscripts of the font where it has them instead of mathematics, which took a third of the
+    time of a figure.
     """
     mantissa, exponent = f"{value:.6e}".split("e")
     digits = f"{float(mantissa):g}"
-    power = f"10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+    plain = venues.current().superscripts
+    raised = str(int(exponent)).translate(SUPERSCRIPTS) if plain else f"$^{{{int(exponent)}}}$"
+    power = f"10{raised}"
     return power if digits == "1" else f"{digits}×{power}"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from scalelab.laws import registry
 from scalelab.laws.estimation.estimate import Estimate, estimate
-from scalelab.laws.judgement.heldout import held_out
+from scalelab.laws.judgement.heldout import held_out, held_out_series
 from scalelab.laws.registry import Array
 from scalelab.laws.result import finite, formula, prediction_interval, unit_of
 from scalelab.laws.runs.points import Points
@@ -32,6 +32,7 @@ def build(
         kind, value = "sum of absolute residuals of log loss", float(np.abs(best.residuals).sum())
     elif best.problem.delta is not None:
         kind = f"sum of Huber residuals of log loss, delta {best.problem.delta:.6g}"
+    series = held_out_series(best, points, sure, level)
     return {
         "law": form.name,
         "formula": formula(form, points.columns),
@@ -59,7 +60,8 @@ def build(
         "excluded": list(points.excluded),
         "band": _band(best, points, level, sure),
         "extrapolation": _extrapolation(best, points, level, sure),
-        "heldout": held_out(best, points, sure, level),
+        "heldout": next(iter(series), None),
+        "heldout_series": series,
         "alternatives": _alternatives(best, points, objective, level, sure),
         "bootstrap": sure.to_json(level),
         "set_aside": points.cells.to_json(),

@@ -135,7 +135,7 @@ def build(study: Study) -> Plan:
         trunks=shared,
         fits=tuple(fits),
         answers=tuple(answers.values()),
-        figures=_figures(design, bool(fits), any(answers)),
+        figures=_figures(design, bool(fits), any(answers), any(study.axes)),
         notes=tuple(notes),
     )
 
@@ -183,11 +183,11 @@ def column(key: str) -> str:
     return COLUMNS.get(name, name)
 
 
-def _figures(design: designs.Design, fitted: bool, optimum: bool) -> tuple[str, ...]:
-    """Kinds of figures: those of every study, those of its design, and of a swept axis."""
+def _figures(design: designs.Design, fitted: bool, optimum: bool, crossed: bool) -> tuple[str, ...]:
+    """Kinds of figures: those of every study, of its design, of a law, and of crossed axes."""
     of_design = [kind for kind in design.figures if fitted or not kind.startswith("scaling_law")]
-    found = [*EVERY, *of_design, *(["optimum"] if optimum else [])]
-    return tuple(sorted(set(found)))
+    asked = {"heldout": fitted, "optimum": optimum, "axis": crossed}
+    return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
 
 
 def _axis_answers(study: Study) -> Iterator[dict[str, Any]]:

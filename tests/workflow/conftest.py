@@ -1,16 +1,31 @@
 """The micro study, run once for all tests through the real command line."""
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from workflow_project import Finished, Project, wait_for
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The micro study from nothing to its report."""
-    base = tmp_path_factory.mktemp("micro")
+    """The micro study from nothing to its report, made by the first worker that asks for it."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all workers
+    base /= "micro"
+    kept = base / "finished.pickle"
+    with FileLock(f"{base}.lock"):
+        if not kept.exists():
+            result = finish_micro_study(base)
+            kept.write_bytes(pickle.dumps(result))
+    return pickle.loads(kept.read_bytes())
+
+
+def finish_micro_study(base: Path) -> Finished:
+    """Run the micro study in a folder of its own, with false programs first in PATH."""
     project = Project.create(base / "project")
     called = base / "called"
     for name in ("python", "python3", "scalelab"):

@@ -50,8 +50,8 @@ EVALUATION = f"eval/{PLAN.evaluation_id}.json"
 FITS, ANSWERS = canonical(list(PLAN.fits)), canonical(list(PLAN.answers))
 FIGURES = PLAN.figures
 ADAPTIVE = PLAN.study.adaptive is not None
-# Nothing is asked of the runs of a study without laws and answers: a table is all it has.
-RESULTS = bool(FITS or ANSWERS)
+# Nothing is asked of the runs of a study without laws, answers and axes: a table is all it has.
+RESULTS = bool(FITS or ANSWERS or PLAN.study.axes)
 # The plan without what may differ between two machines or two days, for rerun decisions.
 PLAN_JSON = as_json(PLAN)
 PLAN_DIGEST = digest({key: PLAN_JSON[key] for key in PLAN_JSON if key != "provenance"})

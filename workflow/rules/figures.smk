@@ -25,9 +25,10 @@ rule figures:
         folder=subpath(output[0], parent=True),
         only=" ".join(f"--only {kind}" for kind in FIGURES),
         width=PLAN.study.figures.width,
+        style=PLAN.study.figures.style,
         code=stage_digest("figures"),
     shell:
         "scalelab figures --runs {input.runs:q} --laws {input.laws:q}"
-        " --runs-root results/runs --width {params.width} {params.only} --or-reason"
+        " --runs-root results/runs --width {params.width} --style {params.style} {params.only} --or-reason"
         " --out {params.folder:q}"
         " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

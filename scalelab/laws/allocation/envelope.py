@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 COUNT = 1500
 FEW = 5
+SEEN = "tokens_seen"
 RUN_COLUMNS = ("run_id", "run", "run_name", "id", "label", "name")
 
 
@@ -103,7 +104,9 @@ def envelope(
         raise UserError(f"count is {count}: expected 10 or more FLOPs along the envelope")
     run = _run_column(curves, run)
     table, source = with_flops(curves, n, flops)
-    columns = (n, "D", source) if "D" in table.columns else (n, source)
+    # A curve starts at a few tokens; in a table of runs such a D beside millions is a mixed unit.
+    table = table.rename(columns={"D": SEEN})
+    columns = (n, SEEN, source) if SEEN in table.columns else (n, source)
     frame = prepare(table, columns, y, cluster="none", cell="mean").frame
     names, sizes, logs = [], [], []
     for name, rows in frame.groupby(run, sort=True):
@@ -111,7 +114,7 @@ def envelope(
         if len(np.unique(size)) > 1:
             raise UserError(f"run {name}, column {n}: found {size.min():g} and {size.max():g}")
         cost = rows[source].to_numpy(float)
-        tokens = rows["D"].to_numpy(float) if len(columns) == 3 else cost / (6 * size)
+        tokens = rows[SEEN].to_numpy(float) if len(columns) == 3 else cost / (6 * size)
         names.append(str(name))
         sizes.append(float(size[0]))
         logs.append(_means(np.log(cost), np.log(tokens), np.log(rows[y].to_numpy(float))))

@@ -16,6 +16,8 @@ from scalelab.laws.result import finite, prediction_interval, unit_of
 from scalelab.laws.runs.points import Points
 from scalelab.laws.uncertainty.intervals import Uncertainty
 
+MOST_SIZES = 5
+"""Sizes that are left out at most, one more at a time."""
 LEAST_VALUES = 3
 """Distinct values of each x without which two terms are not told apart."""
 
@@ -95,3 +97,24 @@ def held_out(
         "points": rows,
         "params": fitted[0].params,
     }
+
+
+def held_out_series(
+    best: Estimate, points: Points, sure: Uncertainty, level: float
+) -> list[dict[str, Any]]:
+    """`held_out` with the 1, 2, 3, ... farthest sizes left out: how far the law could be trusted to
+    reach from smaller and smaller runs.
+
+    The first is there whenever `held_out` gives it; the others end where a fit has less than two
+    settings more than it has parameters, since a noise of one degree of freedom is luck.
+    """
+    series: list[dict[str, Any]] = []
+    for sizes in range(1, min(MOST_SIZES, len(np.unique(points.x[:, 0])) - 1) + 1):
+        kept = points.x[~farthest(points, sizes, best.base.rising)]
+        if series and len(np.unique(kept, axis=0)) < len(best.theta) + 2:
+            break
+        block = held_out(best, points, sure, level, sizes)
+        if block is None:
+            break
+        series.append(block)
+    return series

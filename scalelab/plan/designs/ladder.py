@@ -26,6 +26,6 @@ register(
         options=Ladder,
         points=points,
         fits=({"law": "power_offset", "x": "N"}, {"law": "power_offset", "x": "N_total"}),
-        figures=("scaling_law", "scaling_law_conventions"),
+        figures=("scaling_law", "scaling_law_conventions", "published"),
     )
 )

@@ -20,6 +20,8 @@ DRAWN = [
     *(("grid", name) for name in ("contours", "approaches", "tokens")),
     *(("overtrain", name) for name in ("contours", "approaches", "tokens", "overtraining")),
     ("repeats", "repeats"),
+    *(("grid", name) for name in ("heldout", "published")),
+    *((name, "axis") for name in ("sweep", "lone sweep")),
 ]
 
 
@@ -47,8 +49,9 @@ def numbers_of(study, name, tmp_path):
 
 @pytest.mark.parametrize("width", ["single", "double"])
 @pytest.mark.parametrize(("name", "figure"), DRAWN)
-def test_text_is_of_readable_size_and_inside_the_figure(design, name, figure, width):
-    with style.context():
+@pytest.mark.parametrize("venue", ["paper", "neurips"])
+def test_text_is_of_readable_size_and_inside_the_figure(design, name, figure, width, venue):
+    with style.context(venue):
         result = kind(figure).build(load(design(name)), width).figure
         result.draw_without_rendering()
     box = result.bbox
@@ -60,7 +63,7 @@ def test_text_is_of_readable_size_and_inside_the_figure(design, name, figure, wi
             assert box.y0 - 2 <= place.y0 and place.y1 <= box.y1 + 2, text.get_text()
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in KINDS])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in (*KINDS, "published")])
 def test_a_study_without_the_data_is_one_sentence(case, tmp_path, name):
     with pytest.raises(NotInStudy, match=r"^(laws\.json|runs\.csv) of example: no [^\n]+$"):
         draw(name, case("usual"), tmp_path)

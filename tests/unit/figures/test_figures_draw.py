@@ -13,6 +13,7 @@ from scipy.stats import gmean
 from scalelab.errors import UserError
 from scalelab.figures import ALL, KINDS, draw, draw_study, kind, load_study, style
 from scalelab.figures.law_panel import HEADER, draw_law, finish, split_band
+from scalelab.figures.venues import VENUES
 
 
 def rows_of(path):
@@ -22,6 +23,7 @@ def rows_of(path):
 
 DESIGN_OF = {
     **{name: "isoflop" for name in ("isoflop", "contours", "approaches")},
+    **{"heldout": "grid", "published": "grid", "axis": "sweep"},
     **{"optimum": "sweep", "tokens": "grid", "overtraining": "overtrain", "repeats": "repeats"},
 }
 """A design that has what a kind needs."""
@@ -66,14 +68,15 @@ def test_edge_cases_draw_and_have_their_numbers(case, tmp_path, name, figure):
     assert shown == {run.id for run in good}
 
 
-def test_both_widths_are_those_of_a_column(case, tmp_path):
+@pytest.mark.parametrize("name", VENUES)
+def test_widths_and_type_are_those_of_the_venue(case, name):
     study = load_study(case("usual") / "runs.csv", case("usual") / "laws.json")
-    for width, inches in (("single", 3.3), ("double", 6.8)):
-        with style.context():
+    for width in ("single", "double"):
+        with style.context(name):
             figure = kind("scaling_law").build(study, width).figure
-        assert figure.get_size_inches()[0] == pytest.approx(inches)
-        sizes = [text.get_fontsize() for text in figure.findobj(Text)]
-        assert min(sizes) >= 7
+        assert figure.get_size_inches()[0] == pytest.approx(VENUES[name].width(width))
+        texts = [text for text in figure.findobj(Text) if text.get_text()]
+        assert min(text.get_fontsize() for text in texts) >= VENUES[name].small
 
 
 @pytest.mark.parametrize(

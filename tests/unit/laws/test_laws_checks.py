@@ -11,7 +11,7 @@ from scalelab.errors import UserError
 from scalelab.laws import registry
 from scalelab.laws.estimation.estimate import estimate
 from scalelab.laws.judgement import design, recipes
-from scalelab.laws.judgement.heldout import held_out
+from scalelab.laws.judgement.heldout import held_out, held_out_series
 from scalelab.laws.runs.points import Points, prepare
 from scalelab.laws.uncertainty.intervals import Uncertainty
 
@@ -325,6 +325,21 @@ def test_the_k_largest_sizes_are_left_out_together():
     assert held is not None and [row["N"] for row in held["points"]] == [1e7, 3e7]
     assert held["left_out"] == [3e7] and held["fitted_on"] == 4 and held["sizes_left_out"] == 2
     assert held["predicted_nats"] == pytest.approx(2.6107, abs=2e-3)
+
+
+def test_one_more_size_is_left_out_each_time_as_long_as_the_noise_is_known():
+    sizes = np.geomspace(1e4, 1e6, 8)
+    rows = pd.DataFrame({"N": sizes, "loss_nats": 1.5 + 20 * sizes**-0.2})
+    rows["loss_nats"] *= 1 + 1e-4 * np.tile([1, -1], 4)
+    block = laws.fit("power_offset", rows).block
+    series = block["heldout_series"]
+    assert [one["sizes_left_out"] for one in series] == [1, 2, 3], "four of five sizes is luck"
+    assert [one["fitted_on"] for one in series] == [7, 6, 5]
+    assert series[0] == block["heldout"]
+    for one in series:
+        assert [row["N"] for row in one["points"]] == list(sizes[-one["sizes_left_out"] :])
+    few = laws.fit("power_offset", rows.iloc[:5]).block
+    assert [one["sizes_left_out"] for one in few["heldout_series"]] == [1], "what heldout gives"
 
 
 def test_intervals_say_that_they_rest_on_the_form():
