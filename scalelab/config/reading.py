@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from scalelab.config import swept
 from scalelab.config.schema import Study
 from scalelab.errors import UserError
 
@@ -60,7 +61,8 @@ def parse(
     """Validate a mapping (as `load`, for one that is already read)."""
     replaced = _nested(overrides or {})
     try:
-        study = TypeAdapter(Study).validate_python(_merge(data, replaced))
+        merged = swept.filled(_merge(data, replaced), source)
+        study = TypeAdapter(Study).validate_python(merged)
     except ValidationError as error:
         raise UserError(_sentence(error, data, source, replaced)) from None
     check(study, source)

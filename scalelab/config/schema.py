@@ -174,9 +174,11 @@ class TrainingConfig:
     """U, distinct tokens that a run sees: a run of more tokens repeats them, each epoch in an order
     of its own. None: no token is seen twice."""
     batch_tokens: Positive | PowerRule = 1024
-    """Tokens in an optimiser step, rounded to whole sequences; a number or a power rule."""
+    """Tokens in an optimiser step, rounded to whole sequences; a number, a power rule, or the rule
+    of a finished sweep ({sweep: batch-sweep})."""
     lr: Rate | PowerRule = 3e-3
-    """Peak learning rate; a number or a power rule."""
+    """Peak learning rate; a number, a power rule, or the rule of a finished sweep
+    ({sweep: lr-sweep} reads results/lr-sweep/laws.json)."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     weight_decay: NonNegative = 0.1
     """Decoupled weight decay of the matrices (not of biases, norms and embeddings)."""

@@ -1,5 +1,6 @@
 """Study files: numbers as people write them, and one sentence for whatever is wrong."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,51 @@ def test_the_command_line_says_it_in_one_line_and_writes_nothing(
     assert out.err.startswith("scalelab plan: ")
     assert out.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """A function that writes the laws of a finished sweep into the results of this folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(answers):
+        folder = tmp_path / "results" / "lr-sweep"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "laws.json").write_text(json.dumps({"answers": answers}), encoding="utf-8")
+
+    return write
+
+
+def swept_study(**training):
+    return {
+        "study": "s",
+        "ladder": {"widths": [16, 32]},
+        "training": {"tokens": 1000, "lr": {"sweep": "lr-sweep"}, **training},
+    }
+
+
+def test_the_rule_of_a_sweep_is_taken_by_its_name(sweep):
+    rule = {"value": 4e-3, "at": 1.5e5, "exponent": -0.4, "of": "N"}
+    sweep([{"axis": "batch_tokens", "rule": None}, {"axis": "lr", "rule": rule}])
+    assert config.parse(swept_study()).training.lr == config.PowerRule(**rule)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([], "no optimum of lr"),
+        ([{"axis": "lr", "rule": None}], "an optimum without a rule"),
+    ],
+)
+def test_a_sweep_without_a_rule_is_refused(sweep, answers, message):
+    sweep(answers)
+    with pytest.raises(UserError, match=f"training.lr: .*laws.json holds {message}"):
+        config.parse(swept_study())
+
+
+def test_a_sweep_that_was_not_run_is_one_sentence(sweep, tmp_path):
+    with pytest.raises(UserError, match=r"training\.lr: results.*laws\.json does not exist"):
+        config.parse(swept_study())
+    with pytest.raises(UserError, match="the name of a study alone"):
+        config.parse(swept_study(lr={"sweep": "lr-sweep", "value": 1}))
+    assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from scalelab.errors import UserError
 from scalelab.laws import registry
 from scalelab.laws.estimation.estimate import estimate
 from scalelab.laws.judgement import design, recipes
-from scalelab.laws.judgement.heldout import held_out, held_out_series
+from scalelab.laws.judgement.heldout import held_out
 from scalelab.laws.runs.points import Points, prepare
 from scalelab.laws.uncertainty.intervals import Uncertainty
 
