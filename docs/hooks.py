@@ -41,7 +41,8 @@ MODULES = {
     "corpus": ("Corpora", ["scalelab.corpus", "scalelab.corpus.facts"]),
 }
 """Title and modules of each page of the Python reference."""
-LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?(\))")
+LINK = re.compile(r"(\]\(|\bsrc=\")([^)\"#\s]+)(#[^)\"\s]*)?(\)|\")")
+"""A link or a picture in Markdown, or a picture in HTML (which can be given a width)."""
 FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
 
 
