@@ -54,7 +54,7 @@ def furnished(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (desk / "log.csv").write_text(LOG, encoding="utf-8")
     (desk / "texts").mkdir()
     for number in range(40):
-        words = random.Random(number).choices("these are the words of a text".split(), k=900)
+        words = random.Random(number).choices(["these", "are", "words", "of", "a", "text"], k=900)
         (desk / "texts" / f"{number}.txt").write_text(" ".join(words), encoding="utf-8")
     for name in ("STUDY.yaml", "config/NAME.yaml", "config/mine.yaml"):
         (desk / name).write_text(STUDY, encoding="utf-8")
@@ -73,8 +73,11 @@ def _results(desk: Path, trained: Path) -> None:
                 results.add(spec, 1.8 + 20 * int(name[1:-3]) ** -0.8)
         results.plan(study, specs)
     results.add(results.spec(16, lr=0.003), 3.0)
+    (results.root / "first").mkdir()
+    fit = ["fit", "runs.csv", "--fits", '[{"law": "power_offset", "x": "N"}]', "--study", "first"]
     track = ["track", "--plan", "results/micro/plan.json", "--runs-root", "results/runs"]
     with contextlib.chdir(desk):
+        assert main([*fit, "--json", "results/first/laws.json"]) == 0
         assert main([*track, "--folder", "results/micro", "--out", "results/micro/track.json"]) == 0
     (results.root / "my-study").mkdir()
     shutil.copy(desk / "runs.csv", results.root / "my-study")

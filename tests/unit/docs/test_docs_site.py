@@ -26,11 +26,10 @@ STYLED = re.compile(r"""(?:@import\s*(?:url\()?|url\()\s*["']?(?:https?:)?//[^)"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site. Strict: a broken link or anchor, or a page outside the navigation, fails."""
     folder = tmp_path_factory.mktemp("site") / "site"
-    words = ["build", "--strict", "--quiet", "--site-dir", str(folder)]
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    words += ["--site-dir", str(folder)]
     found = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", *words], cwd=ROOT, env=found, capture_output=True, text=True
-    )
+    done = subprocess.run(words, cwd=ROOT, env=found, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
