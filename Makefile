@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format hooks lock clean moved
+.PHONY: help setup run test lint format docs hooks lock clean moved
 
 # The interpreter that makes .venv: `make run PYTHON=python3.12`. Unset: the first one that will do.
 PYTHON ?=
@@ -43,6 +43,9 @@ format: $(STAMP) ## put all files into the project's format
 	$(PY) -m ruff format .
 	$(PY) -m snakefmt Snakefile workflow
 
+docs: $(STAMP) ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
 hooks: $(STAMP) ## run the checks before each commit
 	$(PY) -m pre_commit install
 
@@ -57,7 +60,7 @@ lock: ## write requirements.lock anew: the newest versions that pyproject.toml a
 	rm -rf .lock
 
 clean: ## remove .venv and caches; results stay
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis scalelab.egg-info build
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis scalelab.egg-info build site
 	find scalelab tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Starting a candidate tells more than finding it: a version manager's stand-in may refuse to start.

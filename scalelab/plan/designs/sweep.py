@@ -16,7 +16,7 @@ from scalelab.plan.designs import Design, Point, ladder_points, optimum, registe
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Sweep:
     """Each size at several learning rates, batches, or both. Score it on the tuning split. The
-    best of each size, found between the steps, make a power rule of N (rule.json)."""
+    best of each size, found between the steps, make a power rule of N (`rule` in laws.json)."""
 
     lr_factors: tuple[Rate, ...] = ()
     """Multiples of `training.lr`, which may itself be a rule, such as [0.25, 0.5, 1, 2, 4]."""

@@ -25,9 +25,14 @@ class Results:
         spec["model"]["width"], spec["training"]["lr"] = width, lr
         return spec  # type: ignore[no-any-return]
 
+    @staticmethod
+    def identity(spec: dict[str, Any]) -> str:
+        """The id of a run."""
+        return digest(spec)
+
     def add(self, spec: dict[str, Any], loss: float | None, **changes: Any) -> str:
         """A finished run with its evaluation; its id."""
-        name = digest(spec)
+        name = self.identity(spec)
         folder = self.root / "runs" / name
         shutil.copytree(self.trained, folder)
         run = {**read_json(folder / "run.json"), "id": name, "spec": spec, **changes}
