@@ -33,6 +33,7 @@ rule all:
 
 onstart:
     hold_folder()
+    tell_others()
 
 
 onsuccess:

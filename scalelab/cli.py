@@ -19,6 +19,8 @@ VERBS = {
     "train": ("scalelab.training.command", "train one run"),
     "trunk": ("scalelab.training.trunk", "train the steps that several runs share"),
     "evaluate": ("scalelab.evaluation.command", "score one run on held-out text"),
+    "status": ("scalelab.live.command_status", "how a study stands, while it runs and after"),
+    "watch": ("scalelab.live.command_watch", "the same as a live page on this machine"),
     "collect": ("scalelab.evaluation.collect", "gather a study's runs into runs.csv"),
     "track": ("scalelab.tracking.command", "mirror a study's runs to W&B"),
     "fit": ("scalelab.laws.command", "fit a scaling law to a table of runs"),

@@ -154,6 +154,7 @@ def train(
         )
         write_json(folder / "run.json", result)
         state.remove(trainer.folder)
+        trainer.progress.remove()
     report(
         f"{label}: {outcome.status}"
         + (f" ({outcome.reason})" if outcome.reason else "")

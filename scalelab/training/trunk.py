@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
             trainer.save_trunk(args.out, outcome)
             if this.world.first:
                 remove(trainer.folder)
+                trainer.progress.remove()
             this.report(f"{label}: {outcome.status}, {outcome.steps:,} of {args.steps:,} steps")
 
     return in_processes(args, work)

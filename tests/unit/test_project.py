@@ -39,6 +39,7 @@ LAYERS = [
     "tracking",
     "laws",
     "library",
+    "live",
     "advise",
     "figures",
     "report",
@@ -264,7 +265,7 @@ def test_a_downward_import_passes(source: str, module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["config", "plan", "laws", "library", "advise", "figures", "report", "cli"]
+    "name", ["config", "plan", "laws", "library", "live", "advise", "figures", "report", "cli"]
 )
 def test_planning_and_analysis_load_no_training_library(name: str) -> None:
     code = (
