@@ -89,7 +89,7 @@ def headline(study: Study) -> str:
 def notes(study: Study) -> list[str]:
     """Sentences under the headline: the workflow, the text, time left, what comes next."""
     told = []
-    began = study.live.get("started")
+    began = float(study.live.get("started") or time.time())
     if study.workflow == "at work":
         told.append(f"at work for {clock(time.time() - began)} on {_cores(cores_of(study))}")
     elif study.workflow == "elsewhere":

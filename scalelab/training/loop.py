@@ -81,8 +81,8 @@ class Trainer:
         self.sharded = bool(spec.get("sharding")) and self.world.size > 1
         self.report = report if self.world.first else silent
         self.label = label
-        where = folder.parent / FILE if self.world.first else None
-        self.progress = Progress(self.report, label, int(spec["training"]["steps"]), where)
+        told = folder.parent / FILE if self.world.first else None
+        self.progress = Progress(self.report, label, int(spec["training"]["steps"]), told)
         self.recipe = spec["training"]
         self.steps = int(self.recipe["steps"])
         self.shape = Shape(**spec["model"])
