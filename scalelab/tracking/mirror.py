@@ -6,6 +6,7 @@ once.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from scalelab.tracking.ledger import Ledger, held
 from scalelab.tracking.record import Record, fit_id, of_fit, of_run, run_id
 from scalelab.tracking.trackers import Tracker
 
+PATIENCE = 20.0
+"""Seconds that a run may take to fail; after a longer wait the others are left for the next call."""
 Make = Callable[[], Record]
 Row = dict[str, Any]
 
@@ -74,8 +77,12 @@ def mirror(
         with held(place):
             ledger = Ledger(place)
             for name, label, make in wanted:
+                began = time.monotonic()
                 known = written(tracker, ledger, name, label, make, place, warn)
                 if known is None:
+                    if time.monotonic() - began > PATIENCE:
+                        warn("the other runs are not tried: each would wait as long")
+                        break
                     continue
                 if mode == "online" and reachable:
                     # After a fault the rest would wait as long, one after the other.
@@ -104,11 +111,15 @@ def written(
     try:
         record = make()
         known = ledger.get(name)
-        there = known.get("folder") is not None and (place / known["folder"]).exists()
-        if known.get("digest") != record.digest or not there:
+        there = "folder" in known and (place / known["folder"]).exists()
+        # W&B remembers the files of an artifact by their whole paths.
+        moved = bool(record.files) and known.get("place") != str(place.absolute())
+        gone = not known.get("uploaded") and (moved or not there)
+        if known.get("digest") != record.digest or gone:
             tracker.forget(record, place)
             where = tracker.log(record, place)
             known = {"digest": record.digest, "folder": where, "uploaded": False}
+            known |= {"place": str(place.absolute())} if record.files else {}
             ledger.put(name, known)
     except Exception as error:  # any fault of a tracker is a warning, whatever its type
         warn(f"{label}: not logged to {tracker.name} ({error})")

@@ -104,11 +104,8 @@ def of_fit(plan: Row, folder: Path, project: str) -> Record:
             if path.suffix[1:] in endings:
                 files[f"{kind}/{path.name}"] = path
     images = {f"figures/{path.stem}": path for path in sorted(folder.glob("figures/*.png"))}
-    tables = {
-        f"tables/{name}": _table(folder / "tables" / f"{name}.csv")
-        for name in FIT_TABLES
-        if (folder / "tables" / f"{name}.csv").exists()
-    }
+    read = {name: _table(folder / "tables" / f"{name}.csv") for name in FIT_TABLES}
+    tables = {f"tables/{name}": table for name, table in read.items() if table[1]}
     runs = tuple(run_id(study, item["id"]) for item in plan["runs"])
     fits = laws.get("fits", [])
     return Record(
@@ -165,6 +162,8 @@ def _numbers(fits: Sequence[Row]) -> Row:
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]]]:
+    if not path.exists():
+        return [], []
     with open(path, encoding="utf-8", newline="") as text:
         rows = list(csv.reader(text))
     return (rows[0], rows[1:]) if rows else ([], [])

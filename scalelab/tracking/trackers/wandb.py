@@ -112,6 +112,8 @@ def forget(record: Record, folder: Path) -> None:
     """Remove older offline copies of a run, so that an upload finds it once."""
     for old in folder.glob(f"*-{record.id}"):
         shutil.rmtree(old)
+    if record.files:  # of all records of a study the fit alone has staged some
+        shutil.rmtree(folder / "data" / "artifacts" / "staging", ignore_errors=True)
 
 
 def upload(run_folder: Path) -> str | None:
