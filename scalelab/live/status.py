@@ -10,8 +10,8 @@ from scalelab.training.progress import clock
 
 Row = dict[str, Any]
 TROUBLE = ("stopped", "failed", "diverged", "oom")
-POINTS = 160
-"""Points of a curve that are handed on, at most."""
+POINTS, CURVES = 160, 200
+"""Points of a curve that are handed on, and jobs that have one, at most."""
 
 
 def cores_of(study: Study) -> int:
@@ -41,7 +41,7 @@ def as_json(study: Study, curves: bool = True) -> Row:
         "seconds_left": seconds_left(study, cores_of(study)),
         "headline": headline(study),
         "notes": notes(study),
-        "jobs": [_job(job, curves) for job in sorted_jobs(study)],
+        "jobs": [_job(job, curves and i < CURVES) for i, job in enumerate(sorted_jobs(study))],
     }
 
 

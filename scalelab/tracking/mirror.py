@@ -19,7 +19,7 @@ from scalelab.tracking.record import Record, fit_id, of_fit, of_run, run_id
 from scalelab.tracking.trackers import Tracker
 
 PATIENCE = 20.0
-"""Seconds that a run may take to fail; after a longer wait the others are left for the next call."""
+"""Seconds that a run may take to fail; after more the others are left for the next call."""
 Make = Callable[[], Record]
 Row = dict[str, Any]
 
