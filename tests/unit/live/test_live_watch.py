@@ -174,11 +174,10 @@ def test_the_page_in_a_browser(server: Server, tmp_path: Path, made: dict[str, A
         assert page.locator("polyline").count() == 2
         assert page.locator("#whole").evaluate("bar => bar.value") > 0
         for number in range(1, 6):
-            ended(tmp_path, made, number)
-            (tmp_path / "runs" / made["runs"][number]["id"] / "progress.json").unlink(
-                missing_ok=True
-            )
-        page.wait_for_function("document.title === '6/6 micro'")
+            folder = ended(tmp_path, made, number)
+            (folder / "progress.json").unlink(missing_ok=True)
+        page.locator("#headline", has_text="6 of 6 runs done").wait_for()
+        assert page.title() == "6/6 micro"
         assert page.locator("polyline").count() == 6
         browser.close()
     assert faults == []
