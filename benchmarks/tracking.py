@@ -9,8 +9,8 @@ runs, a tracker is set to online with a key and no server. Trackers are called a
 another process, so the last of these cannot weigh; that is what is shown.
 
 `ratio` is the median over pairs of slices of the time of a step with to that without. `share` is
-the time inside the calls over all time, `cpu_share` the same of processor time: the sharper number
-on a machine that has other work.
+the time inside the calls over the time of the slices, `cpu_share` the processor time inside them:
+the sharper number on a machine that has other work, which interrupts calls and steps alike.
 `wandb_imported` says whether training loaded the library. `log_seconds` is what writing a run for
 W&B takes afterwards, offline, for each of ten.
 """
@@ -113,19 +113,16 @@ def measure(root: Path, seconds: float) -> dict[str, Any]:
     trainer.progress = told
     sides: dict[bool, list[float]] = {True: [], False: []}
     began = turn = time.monotonic()
-    cpu, all_cpu = time.process_time(), 0.0
     at = 0
 
     def stop() -> bool:
         """Called after each step: changes sides when a slice is over."""
-        nonlocal turn, at, cpu, all_cpu
+        nonlocal turn, at
         now = time.monotonic()
         if now - turn >= SLICE:
             if at:  # the first slice warms up
                 sides[told.on].append((now - turn) / (trainer.done - at))
-                all_cpu += time.process_time() - cpu if told.on else 0.0
             told.on = not told.on
-            cpu = time.process_time()
             turn, at = now, trainer.done
         return now - began > seconds
 
@@ -142,7 +139,7 @@ def measure(root: Path, seconds: float) -> dict[str, Any]:
         "pairs": len(pairs),
         "ratio": round(statistics.median(pairs), 4),
         "share": round(Clocked.spent / (len(sides[True]) * SLICE), 6),
-        "cpu_share": round(Clocked.cpu / all_cpu, 6),
+        "cpu_share": round(Clocked.cpu / (len(sides[True]) * SLICE), 6),
         "lines": len((root / "train.log").read_text().splitlines()),
         "wandb_imported": "wandb" in sys.modules,
     }

@@ -20,7 +20,7 @@ LINE_SECONDS, LINE_SHARE, LINE_MOST = 5.0, 0.02, 60.0
 a minute: a log of two days stays readable."""
 FILE_SECONDS = 2.0
 """Between two writings of progress.json."""
-WORTH = 200
+WORTH = 400
 """Times its own duration that must pass before something is written or counted again."""
 FILE = "progress.json"
 MANAGER = "SCALELAB_MANAGER"

@@ -62,7 +62,7 @@ def test_the_log_of_a_long_run_stays_readable(now: list[float]) -> None:
 def test_what_takes_long_to_write_is_written_rarely(
     now: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that takes half a second: at most about half a percent of the time goes there."""
+    """A disk that takes half a second: at most about a quarter percent of the time goes there."""
     written: list[float] = []
 
     def slow(*_: Any) -> None:
@@ -72,11 +72,11 @@ def test_what_takes_long_to_write_is_written_rarely(
     monkeypatch.setattr("scalelab.training.progress.os.replace", slow)
     one = Progress(lambda _: None, "d8-s1", 200, tmp_path / "progress.json")
     began = now[0]
-    while now[0] < began + 1_000:
+    while now[0] < began + 2_000:
         now[0] += 0.1
         if one.due():
             one.show(1, 4.0, 1.0, 1.0)
-    assert len(written) * 0.5 <= 0.006 * (now[0] - began)
+    assert len(written) * 0.5 <= 0.0035 * (now[0] - began)
 
 
 def test_a_process_that_reports_nothing_is_never_due(now: list[float]) -> None:
