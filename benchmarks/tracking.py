@@ -138,6 +138,7 @@ def measure(root: Path, seconds: float) -> dict[str, Any]:
         "step_ms": round(1e3 * statistics.median(sides[False]), 3),
         "pairs": len(pairs),
         "ratio": round(statistics.median(pairs), 4),
+        "ratio_quartiles": [round(value, 4) for value in statistics.quantiles(pairs)],
         "share": round(Clocked.spent / (len(sides[True]) * SLICE), 6),
         "cpu_share": round(Clocked.cpu / (len(sides[True]) * SLICE), 6),
         "lines": len((root / "train.log").read_text().splitlines()),

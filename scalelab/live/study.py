@@ -222,6 +222,8 @@ def _not_at_work(kind: str, row: Row, folder: Path, log: Path, state: Row | None
         # What was trained since the last resume state is trained again.
         status = "failed" if state.get("failed") else "stopped"
         reason = state.get("ended") or "its process has gone without a word"
+        if state.get("failed") is False:
+            reason = "its state is saved"
         loss = state.get("loss_nats")
         return Job(
             kind, row, folder, status, reason, max(states, default=0), loss, curve=_curve(state)
