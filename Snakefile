@@ -12,10 +12,10 @@ include: "workflow/rules/plan.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/track.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/publish.smk"
+include: "workflow/rules/track.smk"
 
 
 rule all:
@@ -28,11 +28,13 @@ rule all:
         rules.collect.output,
         rules.track.output,
         [rules.fit.output, rules.figures.output, rules.tables.output] if RESULTS else [],
+        rules.track_fit.output if RESULTS else [],
         rules.report.output if RESULTS else [],
 
 
 onstart:
     hold_folder()
+    tell_others()
 
 
 onsuccess:

@@ -30,7 +30,7 @@ CODE = {
 """Where the code of each stage starts; what it imports from there on counts as well. Folders count
 whole, their templates included. Families and sources are found by name, not by an import."""
 
-NEUTRAL = {"provenance", "logs", "errors", "config"}
+NEUTRAL = {"provenance", "logs", "errors", "config", "training.progress"}
 """Modules that change no number: a change in them reruns nothing. What a study file says reaches
 a stage as a parameter of its rule, so the code that reads the file need not count."""
 
@@ -83,7 +83,7 @@ def _imported(path: Path) -> list[Path]:
     out = []
     for name in names:
         head, *parts = name.split(".")
-        if head != "scalelab" or not parts or parts[0] in NEUTRAL:
+        if head != "scalelab" or not parts or NEUTRAL & {parts[0], ".".join(parts[:2])}:
             continue
         inner = PACKAGE.joinpath(*parts)
         out += [

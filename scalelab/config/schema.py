@@ -283,12 +283,15 @@ class ComputeConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrackingConfig:
-    """Experiment tracking. WANDB_MODE in the environment has the last word."""
+    """Experiment tracking: runs and the fit, mirrored from the local files. WANDB_MODE in the
+    environment has the last word on `wandb`."""
 
+    kind: Literal["wandb", "tensorboard", "trackio", "none"] = "wandb"
+    """The tracker. tensorboard and trackio come with `pip install 'scalelab[trackers]'`."""
     wandb: Literal["offline", "online", "disabled"] = "offline"
-    """Mode of Weights & Biases."""
+    """Mode of Weights & Biases; the others are local."""
     project: str = "scalelab"
-    """W&B project."""
+    """The tracker's project."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -1,5 +1,6 @@
 """The training loop: fp32 master weights, one epoch, exact resume, a status instead of a crash."""
 
+import bisect
 import json
 import math
 import time
@@ -20,20 +21,18 @@ from scalelab.training import machine, paths, state
 from scalelab.training.batches import Batches
 from scalelab.training.distributed import World
 from scalelab.training.optimizer import AdamW, FlatAdamW, ordered
-from scalelab.training.progress import Progress, orphaned
+from scalelab.training.progress import FILE, Interrupted, Progress, orphaned
 from scalelab.training.schedule import learning_rate
 from scalelab.training.step import LossScale, OutOfMemory, Stepper, micro_sequences
 
 RECORDS = 150
 """Lines of metrics in a run, about."""
+RECENT_SECONDS = 10.0
+"""Progress tells the mean of that time."""
 ORPHAN_SECONDS = 1.0
 """How often a run looks whether the workflow that started it is still there."""
 WINDOW, WORSE = 10, 1.05
 """A run has diverged when the mean loss of so many steps is so many times that of step 1."""
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; its state is saved."""
 
 
 @dataclass
@@ -82,6 +81,8 @@ class Trainer:
         self.sharded = bool(spec.get("sharding")) and self.world.size > 1
         self.report = report if self.world.first else silent
         self.label = label
+        told = folder.parent / FILE if self.world.first else None
+        self.progress = Progress(self.report, label, int(spec["training"]["steps"]), told)
         self.recipe = spec["training"]
         self.steps = int(self.recipe["steps"])
         self.shape = Shape(**spec["model"])
@@ -156,8 +157,12 @@ class Trainer:
             )
         if self.ended:
             return self._end(*self.ended)
+        with self.progress:
+            self.progress.begin(self.done, self._records())
+            return self._steps(checkpoint_seconds, stop)
+
+    def _steps(self, checkpoint_seconds: float, stop: Callable[[], bool]) -> Outcome:
         every = record_every(self.steps)
-        progress = Progress(self.report, self.label, self.steps)
         started = saved = time.monotonic()
         looked = -math.inf
         before = self.seconds
@@ -175,11 +180,10 @@ class Trainer:
             worse = self._worse_than_at_start()
             if worse:
                 return self._end("diverged", worse)
-            if self.done % every == 0 or self.done == self.steps:
-                recent = self._record(max(self.done - every, 0), self.done)
-                speed = recent["tokens_per_second"]
-                left = (self.steps - self.done) * self.recipe["batch_tokens"] / max(speed, 1e-9)
-                progress.show(self.done, recent["loss_nats"], speed, left)
+            if self.done % every == 0:
+                self.progress.add(self._record(self.done - every, self.done))
+            if self.progress.due():
+                self._show()
             leave, save = stop(), now - saved > checkpoint_seconds
             if now - looked > ORPHAN_SECONDS:
                 looked, leave = now, leave or orphaned()
@@ -191,6 +195,14 @@ class Trainer:
                 if leave:
                     raise Interrupted(f"{self.label}: stopped at step {self.done:,}, state saved")
         return self._end("ok", None)
+
+    def _show(self) -> None:
+        """Tell of the last seconds."""
+        since = bisect.bisect(self.history, self.seconds - RECENT_SECONDS, key=lambda row: row[2])
+        recent = self._record(min(since, self.done - 1), self.done)
+        speed = recent["tokens_per_second"]
+        left = (self.steps - self.done) * self.recipe["batch_tokens"] / max(speed, 1e-9)
+        self.progress.show(self.done, recent["loss_nats"], speed, left)
 
     @property
     def done(self) -> int:
@@ -350,3 +362,6 @@ def write_metrics(path: Path, records: list[dict[str, Any]]) -> None:
 
 def silent(_: str) -> None:
     """What processes other than the first report."""
+
+
+__all__ = ["Interrupted", "Outcome", "Trainer", "record_every", "silent", "write_metrics"]

@@ -24,6 +24,7 @@ from scalelab.provenance import manifest, stage_digest
 from scalelab.training import machine, paths, state
 from scalelab.training.distributed import World, join
 from scalelab.training.loop import Interrupted, Outcome, Trainer, silent, write_metrics
+from scalelab.training.progress import FILE
 from scalelab.training.step import is_out_of_memory
 
 WAIT_SECONDS = 90
@@ -154,6 +155,7 @@ def train(
         )
         write_json(folder / "run.json", result)
         state.remove(trainer.folder)
+        trainer.progress.remove()
     report(
         f"{label}: {outcome.status}"
         + (f" ({outcome.reason})" if outcome.reason else "")
@@ -269,7 +271,8 @@ def _of_system(error: Exception, path: Path) -> Exception:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the temporaries of a process that was killed; the owner's lock is held."""
+    """Remove what a process that was killed left behind; the owner's lock is held."""
+    (folder / FILE).unlink(missing_ok=True)
     for left in [*folder.glob(".*.tmp"), *folder.glob("state/.*.tmp")]:
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 

@@ -1,6 +1,7 @@
 """The verb `trunk`: steps at constant rate that several runs share, kept as a state."""
 
 import argparse
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,9 @@ def run(args: argparse.Namespace) -> int:
             trainer.save_trunk(args.out, outcome)
             if this.world.first:
                 remove(trainer.folder)
+                trainer.progress.remove()
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # it held no more than these
             this.report(f"{label}: {outcome.status}, {outcome.steps:,} of {args.steps:,} steps")
 
     return in_processes(args, work)

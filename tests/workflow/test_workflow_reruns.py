@@ -10,7 +10,9 @@ import pytest
 from workflow_project import STUDY, WIDTHS, Project, job_counts
 
 pytestmark = pytest.mark.slow
-AFTER_COLLECT = {"collect": 1, "fit": 1, "figures": 1, "tables": 1, "report": 1}
+AFTER_FIT = {"figures": 1, "tables": 1, "report": 1, "track_fit": 1}
+AFTER_FIGURES = {"figures": 1, "report": 1, "track_fit": 1}
+AFTER_COLLECT = {"collect": 1, "fit": 1, **AFTER_FIT}
 AFTER_PLAN = {"plan": 1, "track": 1, **AFTER_COLLECT}
 EVERYTHING = {"corpus": 1, "train": 5, "evaluate": 5, **AFTER_PLAN}
 
@@ -97,15 +99,11 @@ def test_a_removed_width_leaves_the_fit_and_trains_nothing(project: Project) -> 
 @pytest.mark.parametrize(
     ("section", "change", "expected"),
     [
-        ("figures", {"width": "double"}, {"figures": 1, "report": 1}),
+        ("figures", {"width": "double"}, AFTER_FIGURES),
         ("evaluation", {"stride": 8}, {"evaluate": 5, **AFTER_PLAN}),
         ("training", {"weight_decay": 0.2}, {"train": 5, "evaluate": 5, **AFTER_PLAN}),
-        (
-            "fits",
-            [{"law": "power", "x": "N"}],
-            {"fit": 1, "figures": 1, "tables": 1, "report": 1},
-        ),
-        ("tracking", {"project": "another"}, {"track": 1}),
+        ("fits", [{"law": "power", "x": "N"}], {"fit": 1, **AFTER_FIT}),
+        ("tracking", {"project": "another"}, {"track": 1, "track_fit": 1}),
         # Equal values, written in another way.
         ("training", {"tokens": 6e4, "lr": 0.010, "batch_tokens": 256.0}, {}),
     ],
@@ -121,7 +119,7 @@ def test_a_setting_reruns_what_uses_it(
 
 def test_a_setting_on_the_command_line_counts_as_one_in_the_file(project: Project) -> None:
     """Case S16."""
-    assert project.jobs("--config", "figures={width: double}") == {"figures": 1, "report": 1}
+    assert project.jobs("--config", "figures={width: double}") == AFTER_FIGURES
 
 
 def test_equal_values_of_an_axis_are_one_run(project: Project) -> None:
@@ -148,7 +146,7 @@ def test_comments_and_docstrings_rerun_nothing_and_code_its_layer(project: Proje
     assert project.jobs() == {}
     edit(project, "figures/style.py", lambda text: text + "\nADDED = 1\n")
     # The tables take numbers and names from the modules of the figures.
-    assert project.jobs() == {"figures": 1, "report": 1, "tables": 1}
+    assert project.jobs() == AFTER_FIT
 
 
 @pytest.mark.parametrize(
@@ -156,7 +154,7 @@ def test_comments_and_docstrings_rerun_nothing_and_code_its_layer(project: Proje
     [
         ("runs/{run}/eval/{evaluation}.json", {"evaluate": 1, "track": 1, **AFTER_COLLECT}),
         ("runs/{run}/checkpoint", {"train": 1, "evaluate": 1, "track": 1, **AFTER_COLLECT}),
-        ("micro/figures/scaling_law.pdf", {"figures": 1, "report": 1}),
+        ("micro/figures/scaling_law.pdf", AFTER_FIGURES),
     ],
     ids=["evaluation", "checkpoint", "figure"],
 )

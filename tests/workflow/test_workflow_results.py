@@ -5,6 +5,8 @@ import importlib.metadata
 import json
 import math
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,39 @@ def test_every_run_is_in_the_tracker_and_none_needed_a_network(finished: Finishe
     )
     for run in result["runs"]:
         assert list(below(finished, f"wandb/{run['folder']}").glob("*.wandb"))
+
+
+def test_the_fit_is_in_the_tracker_and_names_the_training_runs(finished: Finished) -> None:
+    (row,) = finished.project.json("micro/tracking_fit.json")["runs"]
+    (log,) = below(finished, f"wandb/{row['folder']}").glob("*.wandb")
+    reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
+    done = subprocess.run(reader, capture_output=True, text=True, check=True)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    (about,) = [item["run"] for item in records if item["type"] == "run"]
+    assert (about["run_group"], about["job_type"]) == ("micro", "fit")
+    assert set(about["config"]["update"]["training_runs"]) == {
+        f"micro-{row['id']}" for row in finished.project.rows()
+    }
+    artifacts = [item["artifact"] for item in records if item["type"] == "artifact"]
+    (whole,) = [item for item in artifacts if item["type"] == "scaling-law"]
+    paths = {item["path"] for item in whole["manifest"]["contents"]}
+    assert {"laws.json", "runs.csv", "tables/law.csv", "figures/scaling_law.pdf"} <= paths
+
+
+def test_the_status_of_a_finished_study_is_that_all_is_done(finished: Finished) -> None:
+    live = finished.project.json("micro/live.json")
+    assert {run["id"] for run in live["runs"]} == {row["id"] for row in finished.project.rows()}
+    assert live["cores"] == 2
+    done = subprocess.run(
+        [finished.project.python, "-m", "scalelab", "status"],
+        cwd=finished.project.root,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("study micro: 5 of 5 runs done (100% of the training FLOPs)")
+    assert "see results/micro/report.html" in done.stdout
+    assert list((finished.project.root / "results").rglob("progress.json")) == []
 
 
 def test_transformers_opens_each_checkpoint_and_measures_the_same_loss(

@@ -9,11 +9,13 @@ from filelock import FileLock, Timeout
 from scalelab import config as study_file
 from scalelab.errors import UserError
 from scalelab.files import canonical, canonical_json, digest, read_json
+from scalelab.live.announce import FILE as LIVE_FILE
+from scalelab.live.announce import announce
 from scalelab.plan.command import as_json
 from scalelab.plan.runs import build
 from scalelab.plan.trunks import previous
 from scalelab.provenance import stage_digest
-from scalelab.training.progress import MANAGER, manager_identity
+from scalelab.training.progress import LIVE, MANAGER, manager_identity
 
 DEFAULT_STUDY = Path(workflow.basedir) / "config" / "quickstart.yaml"
 ENVIRONMENT = "../../environment.yml"
@@ -43,6 +45,7 @@ def read_plan():
 STUDY_FILE, PLAN = read_plan()
 OVERRIDES = canonical_json(dict(workflow.config_settings.config))
 STUDY = f"results/{PLAN.study.study}"
+os.environ[LIVE] = str(Path(STUDY, LIVE_FILE).resolve())  # progress lines count its runs
 CORPORA = "results/corpora"
 RUN = "results/runs/{run}"
 RUNS = {run.id: run for run in PLAN.runs}
@@ -197,6 +200,20 @@ def hold_folder():
             flush=True,
         )
         os._exit(2)
+
+
+def tell_others():
+    """What `scalelab status` and `scalelab watch` read: the runs of this workflow, and who it is."""
+    # The jobs that Snakemake decided to run are in no public place; without them, runs that are
+    # trained anew count as done until then.
+    dag = getattr(workflow, "dag", None)
+    jobs = dag.needrun_jobs() if dag is not None else ()
+    again = {
+        job.wildcards.run
+        for job in jobs
+        if job.rule.name == "train" and Path(f"results/runs/{job.wildcards.run}/run.json").exists()
+    }
+    announce(Path(STUDY), PLAN_JSON, workflow.cores, ADAPTIVE, again)
 
 
 def say_where():

@@ -12,11 +12,38 @@ rule track:
         ENVIRONMENT
     params:
         folder=subpath(output.result, parent=True),
+        tracker=PLAN.study.tracking.kind,
         # In params, so that WANDB_MODE=online uploads a study that is already there.
         mode=os.environ.get("WANDB_MODE") or PLAN.study.tracking.wandb,
         project=PLAN.study.tracking.project,
         code=stage_digest("track"),
     shell:
-        "scalelab track --plan {input.plan:q} --runs-root results/runs"
+        "scalelab track --plan {input.plan:q} --runs-root results/runs --tracker {params.tracker}"
         " --mode {params.mode:q} --project {params.project:q} --folder {params.folder:q}"
         " --out {output.result:q} --log {log:q}"
+
+
+rule track_fit:
+    input:
+        plan=f"{STUDY}/plan.json",
+        # Its runs are there before it.
+        runs=rules.track.output.result,
+        laws=rules.fit.output.laws,
+        figures=rules.figures.output,
+        tables=rules.tables.output,
+    output:
+        result=f"{STUDY}/tracking_fit.json",
+    log:
+        f"{STUDY}/logs/track_fit.log",
+    conda:
+        ENVIRONMENT
+    params:
+        folder=subpath(output.result, parent=True),
+        tracker=PLAN.study.tracking.kind,
+        mode=os.environ.get("WANDB_MODE") or PLAN.study.tracking.wandb,
+        project=PLAN.study.tracking.project,
+        code=stage_digest("track"),
+    shell:
+        "scalelab track --fit --plan {input.plan:q} --runs-root results/runs"
+        " --tracker {params.tracker} --mode {params.mode:q} --project {params.project:q}"
+        " --folder {params.folder:q} --out {output.result:q} --log {log:q}"

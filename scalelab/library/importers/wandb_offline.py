@@ -38,7 +38,9 @@ def read(path: Path, run_column: str | None) -> Iterator[Found]:
     if not found:
         raise UserError(f"{path}: holds no W&B log (run-*.wandb)")
     for log in found:
-        yield as_run(log, records(log))
+        lines = records(log)
+        if not any((line.get("run") or {}).get("job_type") == "fit" for line in lines):
+            yield as_run(log, lines)  # what trained nothing is no run
 
 
 def records(log: Path) -> list[Row]:

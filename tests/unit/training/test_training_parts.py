@@ -15,7 +15,7 @@ from scalelab.models import build
 from scalelab.plan.families import Shape
 from scalelab.training.batches import Batches
 from scalelab.training.optimizer import AdamW, FlatAdamW
-from scalelab.training.progress import MANAGER, Progress, manager_identity, orphaned
+from scalelab.training.progress import MANAGER, manager_identity, orphaned
 from scalelab.training.schedule import learning_rate
 
 TOKENS = np.arange(1601, dtype=np.uint16)  # 100 blocks of 16 and one token to predict
@@ -150,18 +150,6 @@ def test_parameters_stay_views_when_a_state_is_restored() -> None:
     assert torch.equal(model.weight, other.weight)
     first.values.zero_()
     assert not model.weight.any()
-
-
-def test_progress_is_shown_every_few_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines: list[str] = []
-    clock = [100.0]
-    monkeypatch.setattr("scalelab.training.progress.time.monotonic", lambda: clock[0])
-    progress = Progress(lines.append, "d8-s1", 200)
-    for step in range(1, 21):
-        clock[0] += 1.0
-        progress.show(step, 4.0, 12_345.0, 125.4)
-    assert len(lines) == 4
-    assert lines[0] == "d8-s1: step 5/200 (2%), loss 4.000 nats, 12,345 tokens/s, 2:05 left"
 
 
 def test_an_orphan_knows_that_its_manager_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
