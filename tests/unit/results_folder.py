@@ -53,6 +53,16 @@ class Results:
 
     def plan(self, study: str, runs: dict[str, dict[str, Any]], **more: Any) -> None:
         """A plan of {label: specification}."""
-        items = [{"id": digest(s), "label": label, "spec": s} for label, s in runs.items()]
-        plan = {"study": study, "evaluation_id": EVALUATION, "corpus_id": "0123456789ab"}
+        items = [
+            {"id": digest(s), "label": label, "spec": s, **_counts(s)} for label, s in runs.items()
+        ]
+        plan: dict[str, Any] = {"study": study, "evaluation_id": EVALUATION, "corpus_id": "0123456789ab"}
+        plan["corpora"] = ["0123456789ab"]
         write_json(self.root / study / "plan.json", {**plan, "runs": items, "trunks": [], **more})
+
+
+def _counts(spec: dict[str, Any]) -> dict[str, float]:
+    """N, D and C of a specification, about."""
+    n = 12 * spec["model"]["depth"] * spec["model"]["width"] ** 2
+    d = spec["training"]["steps"] * spec["training"]["batch_tokens"]
+    return {"N": n, "D": d, "C": 6 * n * d}

