@@ -19,6 +19,7 @@ VERBS = {
     "train": ("scalelab.training.command", "train one run"),
     "trunk": ("scalelab.training.trunk", "train the steps that several runs share"),
     "evaluate": ("scalelab.evaluation.command", "score one run on held-out text"),
+    "samples": ("scalelab.evaluation.command_samples", "text that the model of each size writes"),
     "collect": ("scalelab.evaluation.collect", "gather a study's runs into runs.csv"),
     "track": ("scalelab.tracking.command", "mirror a study's runs to W&B"),
     "fit": ("scalelab.laws.command", "fit a scaling law to a table of runs"),
