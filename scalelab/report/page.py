@@ -88,7 +88,7 @@ def context(
     again: Fits = (),
 ) -> dict[str, Any]:
     """What the template shows, less what its scripts draw."""
-    rows = summary.sizes(study)
+    rows, told = summary.sizes(study), summary.answer(study, next(iter(again), None))
     fit = next(iter(study.fits), None)
     pictures = embedded(Path(figures_dir), study)
     first = leading(study, pictures)
@@ -103,7 +103,8 @@ def context(
     placed = [first, *(p for item in asked for p in item["figures"])]
     return {
         "name": study.name,
-        "answer": summary.answer(study, next(iter(again), None)),
+        "answer": told,
+        "answer_asked": answers.lead(study) if told != answers.lead(study) else [],
         "residual_statement": summary.residual_statement(rows),
         "sizes": rows,
         "goal": summary.GOAL,

@@ -128,6 +128,8 @@ def law_at(fit: Mapping[str, Any], x: float) -> float | None:
 def answer(study: Study, again: FitResult | None = None) -> list[str]:
     """The result in a few plain sentences; what the data do not determine is said so.
 
+    Where a law was fitted, what the design asked is not among them (`answers.lead`).
+
     again: the first fit made again, for intervals that laws.json does not hold.
     """
     good = [size for size in sizes(study) if size.loss is not None]
@@ -156,7 +158,7 @@ def answer(study: Study, again: FitResult | None = None) -> list[str]:
             f"Held-out loss goes from {first.loss:.3f} nats per token at {numbers.short(first.n)} "
             f"to {last.loss:.3f} at {numbers.short(last.n)} non-embedding parameters."
         )
-    sentences += [exponent(fit), floor(fit), extrapolation(fit), *asked]
+    sentences += [exponent(fit), floor(fit), extrapolation(fit)]
     return [sentence for sentence in sentences if sentence]
 
 

@@ -8,6 +8,7 @@ const shade = (place, all) =>
 const symbol = (place) => SYMBOLS[place % SYMBOLS.length];
 
 function axis(title, log, more = {}) {
+  const { dtick, ...rest } = more;
   return {
     title: { text: inPlot(title), standoff: 8 },
     type: log ? "log" : "linear",
@@ -19,15 +20,22 @@ function axis(title, log, more = {}) {
     automargin: true,
     nticks: window.innerWidth < 600 ? 5 : 8,
     minor: log ? { ticks: "outside", ticklen: 2, tickcolor: "#c4c4c4" } : {},
-    ...more,
+    ...rest,
+    ...(log && dtick ? { dtick } : {}),
   };
 }
 
 // Ticks of counts (k, M, and B from a billion on) and of FLOPs (powers of ten).
-const COUNTS = { tickformat: "~s" };
-const LARGE = { exponentformat: "B" };
 const POWERS = { exponentformat: "power" };
-const ticksOf = (values) => (Math.max(...values) >= 1e9 ? LARGE : COUNTS);
+
+function ticksOf(values) {
+  const known = values.filter((value) => value > 0), most = Math.max(...known);
+  const decades = Math.log10(most / Math.min(...known));
+  const roomy = window.innerWidth < 600 ? 1.3 : 2.6;
+  // 1, 2 and 5 of each power of ten, where these neither crowd nor are too few.
+  const steps = decades > 0.7 && decades < roomy ? { dtick: "D2" } : {};
+  return { ...(most >= 1e9 ? { exponentformat: "B" } : { tickformat: "~s" }), ...steps };
+}
 
 const LEGEND = {
   orientation: "h", y: -0.24, yanchor: "top", x: 0, font: { size: 12 }, traceorder: "normal",
