@@ -10,7 +10,7 @@ import pytest
 from workflow_project import STUDY, WIDTHS, Project, job_counts
 
 pytestmark = pytest.mark.slow
-AFTER_COLLECT = {"collect": 1, "fit": 1, "figures": 1, "tables": 1, "report": 1}
+AFTER_COLLECT = {"collect": 1, "fit": 1, "figures": 1, "tables": 1, "samples": 1, "report": 1}
 AFTER_PLAN = {"plan": 1, "track": 1, **AFTER_COLLECT}
 EVERYTHING = {"corpus": 1, "train": 5, "evaluate": 5, **AFTER_PLAN}
 
@@ -105,7 +105,7 @@ def test_a_removed_width_leaves_the_fit_and_trains_nothing(project: Project) -> 
             [{"law": "power", "x": "N"}],
             {"fit": 1, "figures": 1, "tables": 1, "report": 1},
         ),
-        ("tracking", {"project": "another"}, {"track": 1}),
+        ("tracking", {"project": "another"}, {"track": 1, "report": 1}),
         # Equal values, written in another way.
         ("training", {"tokens": 6e4, "lr": 0.010, "batch_tokens": 256.0}, {}),
     ],

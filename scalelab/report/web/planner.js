@@ -10,14 +10,14 @@ function startPlanner() {
   slider.min = Math.ceil(low * SLIDER);
   slider.max = Math.floor(high * SLIDER);
   slider.value = Math.round(Math.log10(plan.most) * SLIDER);
-  slider.oninput = () => tell(slider.value / SLIDER, true);
+  slider.oninput = () => tell(slider.value / SLIDER);
   box.onchange = () => {
     const wanted = Number(box.value);
     const inside = wanted > 0 ? Math.min(high, Math.max(low, Math.log10(wanted))) : slider.value / SLIDER;
     slider.value = Math.round(inside * SLIDER);
-    tell(inside, true);
+    tell(inside);
   };
-  tell(slider.value / SLIDER, true);
+  tell(slider.value / SLIDER);
 
   // Each of [value, low, high] between its neighbours, in logs.
   function at(name, log) {
@@ -28,7 +28,7 @@ function startPlanner() {
     });
   }
 
-  function tell(log, redraw) {
+  function tell(log) {
     const budget = Math.pow(10, log), loss = at("loss", log), n = at("N", log), d = at("D", log);
     box.value = flops(budget);
     const beyond = budget > plan.most * 1.001;
@@ -43,9 +43,13 @@ function startPlanner() {
     byId("plan-beyond").textContent = words;
     byId("plan-beyond").classList.toggle("flag", beyond);
     slider.setAttribute("aria-valuetext", `${flops(budget)} FLOPs`);
-    if (redraw && window.Plotly) drawPlan(plan, at, log);
+    if (!window.Plotly || startPlanner.due) return;
+    startPlanner.due = requestAnimationFrame(() => {
+      startPlanner.due = null;
+      drawPlan(plan, at, slider.value / SLIDER);
+    });
   }
-  startPlanner.again = () => tell(slider.value / SLIDER, true);
+  startPlanner.again = () => tell(slider.value / SLIDER);
 }
 
 function ranged([value, low, high], text) {
