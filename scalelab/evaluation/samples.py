@@ -16,6 +16,7 @@ import torch
 from tokenizers import Tokenizer
 
 from scalelab.corpus.shards import Corpus, load
+from scalelab.corpus.tokenizer import SEPARATOR_ID
 from scalelab.errors import UserError
 from scalelab.evaluation.run import load_model
 from scalelab.files import read_json, write_json
@@ -68,10 +69,12 @@ def samples(
     place of texts.
 
     Raises:
-        UserError: a file is missing or damaged, or the temperature is not positive.
+        UserError: a file is missing or damaged, or a setting is not positive.
     """
-    if not (math.isfinite(settings.temperature) and settings.temperature > 0):
-        raise UserError(f"temperature: found {settings.temperature}, expected a positive number")
+    for name in ("temperature", "prompts", "tokens", "prompt_tokens", "most_sizes"):
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value > 0):
+            raise UserError(f"{name}: found {value}, expected a positive number")
     rows = thinned(best_of_sizes(read_rows(runs_csv)), settings.most_sizes)
     result: dict[str, Any] = {"settings": asdict(settings), "prompts": [], "sizes": []}
     prompts: list[Prompt] = []
@@ -179,13 +182,18 @@ def _texts(
         return [], f"the family {shape.family} does not give its logits"
     tokenizer = tokenizer_of(corpora / row["corpus"])
     model = model.to(machine.device()).eval()
-    separator = 0
     texts = []
     for number, prompt in enumerate(prompts):
-        ids = [separator, *tokenizer.encode(prompt.text, add_special_tokens=False).ids]
+        ids = [SEPARATOR_ID, *tokenizer.encode(prompt.text, add_special_tokens=False).ids]
         generator = torch.Generator().manual_seed(stream(settings.seed, f"samples-{number}"))
         added = write(
-            model, ids, settings.tokens, shape.context, settings.temperature, generator, separator
+            model,
+            ids,
+            settings.tokens,
+            shape.context,
+            settings.temperature,
+            generator,
+            SEPARATOR_ID,
         )
         # Decoded with the prompt, since a character may be cut by the end of the prompt.
         whole = _decode(tokenizer, [*ids[1:], *added]).rstrip(CUT)

@@ -20,8 +20,8 @@ from scalelab.laws.allocation.allocate import allocate
 from scalelab.laws.result import FitResult, finite, predict
 from scalelab.report.again import Fits
 
-BUDGETS, AHEAD = 17, 100.0
-"""How many budgets are computed, up to how many times the largest of the study."""
+STEPS, AHEAD = 8, 100.0
+"""Steps to the largest budget of the study, and as many up to so many times as much."""
 POWER = ("N", "D")
 Triple = list[float | None]
 ALIKE = 1.02
@@ -41,6 +41,13 @@ def planner(study: Study, again: Fits) -> dict[str, Any] | None:
         if run.ok
     ]
     return {**found, "speed": speed(study), "runs": spots}
+
+
+def _steps(least: float, most: float, count: int) -> Any:
+    """From the least to the most of the study, and on to AHEAD times the most, which is in it."""
+    ahead = np.geomspace(most, most * AHEAD, count + 1)
+    inside = np.geomspace(least, most, count + 1)[:-1] if most > least * ALIKE else ahead[:0]
+    return np.concatenate([inside, ahead])
 
 
 def speed(study: Study) -> dict[str, Any] | None:
@@ -64,7 +71,7 @@ def _best_split(again: Fits) -> dict[str, Any] | None:
         fixed = {"U": float(x["U"].max())} if "U" in x else None
         rows: list[dict[str, Any]] = []
         said = ""
-        for flops in np.geomspace(spent.min(), spent.max() * AHEAD, BUDGETS):
+        for flops in _steps(spent.min(), spent.max(), STEPS):
             try:
                 one = allocate(fit, float(flops), fixed=fixed)
             except UserError:
@@ -133,7 +140,7 @@ def _along(study: Study, again: Fits) -> dict[str, Any] | None:
         if x.max() < x.min() * ALIKE:
             continue
         most = float(x.max())
-        grid = np.geomspace(x.min(), most * AHEAD, 2 * BUDGETS - 1)
+        grid = _steps(x.min(), most, 2 * STEPS)
         ends = fit.interval(grid, new_run=True)
         along = {name: _carried(x, runs, name, grid) for name in POWER}
         spent = grid if column == cost else _cost(runs, cost, along["N"], along["D"])
@@ -168,7 +175,7 @@ def _carried(x: Any, runs: Sequence[Run], name: str, grid: Any) -> Any:
 
 
 def _cost(runs: Sequence[Run], cost: str, n: Any, d: Any) -> Any:
-    """FLOPs of N and D: those of a token of the runs, straight in logs from size to size.
+    """FLOPs of N and D: those of a token of the runs, a straight line from size to size.
 
     Beyond the sizes a parameter adds 6 FLOPs a token (Kaplan et al. 2020, section 2.1); attention,
     which adds more, is that of the largest size.
@@ -177,8 +184,7 @@ def _cost(runs: Sequence[Run], cost: str, n: Any, d: Any) -> Any:
     a_token = np.array([(run.number(cost) or 1.0) / (run.number("D") or 1.0) for run in runs])
     known, places = np.unique(sizes, return_inverse=True)
     means = np.bincount(places, a_token) / np.bincount(places)
-    inside = np.exp(np.interp(np.log(n), np.log(known), np.log(means)))
-    return d * (inside + 6 * np.maximum(n - known[-1], 0.0))
+    return d * (np.interp(n, known, means) + 6 * np.maximum(n - known[-1], 0.0))
 
 
 def _held(runs: Sequence[Run]) -> str:

@@ -1,4 +1,4 @@
-"""The report in a real headless Chromium: studies with known laws, and pages that may fetch nothing.
+"""The report in a real headless Chromium: studies with known laws, pages that may fetch nothing.
 
 Debian's Chromium is used through Playwright; without one the tests are skipped, with the reason.
 """
@@ -45,7 +45,8 @@ class Opened:
         page.on("console", lambda said: note(f"console {said.type}: {said.text}"))
         page.on("pageerror", lambda error: note(f"error: {error}"))
         page.on(
-            "request", lambda sent: None if sent.url.startswith(LOCAL) else note(f"asked {sent.url}")
+            "request",
+            lambda sent: None if sent.url.startswith(LOCAL) else note(f"asked {sent.url}"),
         )
 
 

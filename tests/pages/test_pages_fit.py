@@ -50,7 +50,9 @@ def ladder(noise: float, seed: int = 3, size: int = 9, floor: float = 1.7) -> pd
 
 def square(noise: float) -> pd.DataFrame:
     """Sizes times tokens along Chinchilla's law with noise."""
-    n, d = (part.ravel() for part in np.meshgrid(np.geomspace(1e4, 1e6, 5), np.geomspace(4e5, 4e7, 5)))
+    n, d = (
+        part.ravel() for part in np.meshgrid(np.geomspace(1e4, 1e6, 5), np.geomspace(4e5, 4e7, 5))
+    )
     away = np.exp(noise * np.random.default_rng(5).standard_normal(len(n)))
     loss = (1.7 + 26 * n**-0.28 + 90 * d**-0.33) * away
     return pd.DataFrame({"N": n, "D": d, "loss_nats": loss})

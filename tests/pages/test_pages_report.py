@@ -40,7 +40,8 @@ def shape(page: Page, plot: str = "law-plot") -> dict[str, Any]:
 def traces(page: Page, plot: str = "law-plot") -> dict[str, int]:
     """How many values each named trace has."""
     return page.evaluate(
-        "(id) => Object.fromEntries(document.getElementById(id).data.map((t) => [t.name, t.y.length]))",
+        """(id) => Object.fromEntries(
+        document.getElementById(id).data.map((trace) => [trace.name, trace.y.length]))""",
         plot,
     )
 
@@ -83,7 +84,8 @@ def test_hovering_tells_the_run(seen: Opened, ladder: Path) -> None:
     at = seen.page.evaluate(
         """([x, y]) => { const plot = document.getElementById("law-plot");
         const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
-        return [box.left + xaxis._offset + xaxis.d2p(x), box.top + yaxis._offset + yaxis.d2p(y)]; }""",
+        return [box.left + xaxis._offset + xaxis.d2p(x),
+                box.top + yaxis._offset + yaxis.d2p(y)]; }""",
         [point["N"], point["loss_nats"]],
     )
     seen.page.mouse.move(at[0] - 30, at[1])
