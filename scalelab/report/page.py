@@ -27,6 +27,8 @@ LAWS = ("overtraining", "repeats", "tokens")
 CURVES = ("loss_vs_tokens", "loss_vs_flops")
 """Figures that the interactive plot of the training curves stands for."""
 TEMPLATE = "template.html"
+LARGE_SVG = 250_000
+"""Bytes: curves of many runs are lighter as pixels, and the page stays below 5 MB."""
 Picture = dict[str, Any]
 
 
@@ -163,19 +165,26 @@ def embedded(folder: Path, study: Study) -> list[Picture]:
         path = folder / f"{kind.name}.svg"
         several = len(study.one_dimensional) > 1
         if path.exists() and (several or kind.name != COMPARISON):
-            data = base64.b64encode(path.read_bytes()).decode()
             found.append(
                 {
                     "name": kind.name,
                     "title": kind.title,
                     "wide": kind.width,
                     "curve": kind.name in CURVES,
-                    "uri": f"data:image/svg+xml;base64,{data}",
+                    "uri": _uri(path),
                 }
             )
     if study.one_dimensional and MAIN not in [item["name"] for item in found]:
         raise UserError(f"{folder / MAIN}.svg: no such file, expected the main figure as SVG")
     return found
+
+
+def _uri(path: Path) -> str:
+    """The SVG, or the PNG beside it where the SVG is large and that is smaller."""
+    drawn, image = path.read_bytes(), path.with_suffix(".png")
+    if len(drawn) > LARGE_SVG and image.exists() and image.stat().st_size < len(drawn):
+        return f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
+    return f"data:image/svg+xml;base64,{base64.b64encode(drawn).decode()}"
 
 
 def _fit_row(fit: Mapping[str, Any]) -> dict[str, Any]:

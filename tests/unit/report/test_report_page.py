@@ -4,6 +4,7 @@ import argparse
 import html
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from scalelab.errors import UserError
 from scalelab.figures import load_study
 from scalelab.report import command, write_report
+from scalelab.report.page import LARGE_SVG, embedded
 
 CORPUS = {
     "id": "c0ffee123456",
@@ -182,3 +184,18 @@ def test_command_writes_the_page(usual, tmp_path, capsys):
     assert command.run(parser.parse_args(words)) == 0
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
     assert "report.html" in capsys.readouterr().out
+
+
+def test_a_large_figure_goes_in_as_pixels_where_they_are_fewer(usual, tmp_path):
+    figures = shutil.copytree(usual / "figures", tmp_path / "figures")
+    loaded = load_study(usual / "runs.csv", usual / "laws.json")
+    drawn = (figures / "loss_vs_tokens.svg").read_text(encoding="utf-8")
+    padded = drawn + f"<!-- {'x' * LARGE_SVG} -->"
+    (figures / "loss_vs_tokens.svg").write_text(padded, encoding="utf-8")
+    kinds = {item["name"]: item["uri"].partition(";")[0] for item in embedded(figures, loaded)}
+    assert kinds["loss_vs_tokens"] == "data:image/svg+xml", "there is no PNG"
+    for name in kinds:
+        (figures / f"{name}.png").write_bytes(b"\x89PNG")
+    kinds = {item["name"]: item["uri"].partition(";")[0] for item in embedded(figures, loaded)}
+    assert kinds["loss_vs_tokens"] == "data:image/png"
+    assert kinds["scaling_law"] == "data:image/svg+xml"
