@@ -20,6 +20,7 @@ CODE = {
     "train": ("training/run", "plan/families/{family}", "models/families/{family}"),
     "trunk": ("training/trunk", "plan/families/{family}", "models/families/{family}"),
     "evaluate": ("evaluation/run", "plan/families/{family}", "models/families/{family}"),
+    "samples": ("evaluation/samples", "plan/families/{family}", "models/families/{family}"),
     "collect": ("evaluation/collect",),
     "track": ("tracking",),
     "round": ("advise/rounds",),

@@ -18,17 +18,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan", metavar="JSON", help="plan of the study, to count what is missing"
     )
+    parser.add_argument("--samples", metavar="JSON", help="what the models write")
+    parser.add_argument("--tracking", metavar="JSON", help="ids of the runs in W&B")
+    parser.add_argument(
+        "--runs-root", metavar="DIR", help="folder of the runs (default: runs beside the study's)"
+    )
     parser.add_argument("--out", required=True, metavar="HTML", help="file to write")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and print its path and size."""
     path = write_report(
-        load_study(args.runs, args.laws),
+        load_study(args.runs, args.laws, args.runs_root),
         args.figures,
         args.out,
         corpus=read_json(args.manifest) if args.manifest else None,
         plan=read_json(args.plan) if args.plan else None,
+        samples=read_json(args.samples) if args.samples else None,
+        tracking=read_json(args.tracking) if args.tracking else None,
     )
     print(f"report: {path} ({path.stat().st_size / 1e6:.2f} MB)")
     return 0

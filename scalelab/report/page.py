@@ -1,4 +1,8 @@
-"""report.html: one file, nothing fetched, everything from data escaped."""
+"""report.html: one file, nothing fetched, everything from data escaped.
+
+Still figures stand in it for print and for browsers without scripts; the scripts of `web/` draw the
+interactive plots from data in the page.
+"""
 
 import base64
 from collections.abc import Mapping
@@ -11,14 +15,21 @@ from scalelab.figures import numbers
 from scalelab.figures.law_panel import excluded
 from scalelab.figures.study import Study
 from scalelab.files import write_text
-from scalelab.report import answers, cost, summary
+from scalelab.report import answers, cost, material, summary, texts
+from scalelab.report.again import Fits, fits_again
+from scalelab.report.live import contents, live
 
 MAIN = "scaling_law"
 COMPARISON = "scaling_law_conventions"
 COST = "cost"
 LAWS = ("overtraining", "repeats", "tokens")
 """Kinds that show a law of several columns."""
+CURVES = ("loss_vs_tokens", "loss_vs_flops")
+"""Figures that the interactive plot of the training curves stands for."""
 TEMPLATE = "template.html"
+LARGE_SVG = 250_000
+"""Bytes: curves of many runs are lighter as pixels, and the page stays below 5 MB."""
+Picture = dict[str, Any]
 
 
 def write_report(
@@ -27,6 +38,8 @@ def write_report(
     out: str | Path,
     corpus: Mapping[str, Any] | None = None,
     plan: Mapping[str, Any] | None = None,
+    samples: Mapping[str, Any] | None = None,
+    tracking: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the page of a study and give back its path.
 
@@ -37,6 +50,8 @@ def write_report(
         out: path of the page.
         corpus: manifest of the corpus, for its card.
         plan: plan of the study; its runs that have no row yet are named.
+        samples: what `scalelab samples` wrote.
+        tracking: what `scalelab track` wrote: ids of the runs in W&B.
 
     Raises:
         UserError: the main figure is missing.
@@ -57,8 +72,13 @@ def write_report(
         "plain": lambda value: "" if value is None else numbers.significant(value, 3),
         "megabytes": lambda value: "" if value is None else f"{value / 1e6:,.1f}",
     }
-    page = environment.get_template(TEMPLATE).render(context(study, figures_dir, corpus, plan))
-    write_text(out, page)
+    again = fits_again(study)
+    values = context(study, figures_dir, corpus, plan, again) | live(study, again, plan)
+    values |= {
+        "samples": texts.shown(samples),
+        "links": material.links(study, Path(out), tracking),
+    }
+    write_text(out, environment.get_template(TEMPLATE).render(values, contents=contents(values)))
     return Path(out)
 
 
@@ -67,9 +87,10 @@ def context(
     figures_dir: str | Path,
     corpus: Mapping[str, Any] | None,
     plan: Mapping[str, Any] | None,
+    again: Fits = (),
 ) -> dict[str, Any]:
-    """Everything that the template shows."""
-    rows = summary.sizes(study)
+    """What the template shows, less what its scripts draw."""
+    rows, told = summary.sizes(study), summary.answer(study, next(iter(again), None))
     fit = next(iter(study.fits), None)
     pictures = embedded(Path(figures_dir), study)
     first = leading(study, pictures)
@@ -84,7 +105,8 @@ def context(
     placed = [first, *(p for item in asked for p in item["figures"])]
     return {
         "name": study.name,
-        "answer": summary.answer(study),
+        "answer": told,
+        "answer_asked": answers.lead(study) if told != answers.lead(study) else [],
         "residual_statement": summary.residual_statement(rows),
         "sizes": rows,
         "goal": summary.GOAL,
@@ -94,6 +116,7 @@ def context(
         "failed_fits": [i for i in study.laws.get("failed") or [] if "law" in i],
         "failed_answers": [i for i in study.laws.get("failed") or [] if "answer" in i],
         "lead": first,
+        "lead_is_law": bool(first and first["name"] == MAIN),
         "asked": asked,
         "figures": [item for item in pictures if item["name"] != COST and item not in placed],
         "cost_figure": next((item for item in pictures if item["name"] == COST), None),
@@ -121,7 +144,7 @@ def _scientific(value: float | None) -> str:
     return "" if parts is None else Markup("{} × 10<sup>{}</sup>").format(*parts)
 
 
-def leading(study: Study, pictures: list[dict[str, str]]) -> dict[str, str] | None:
+def leading(study: Study, pictures: list[Picture]) -> Picture | None:
     """The figure at the head of the page: of the law in one column, else of the first answer, else
     of a law in several; None where there is no such figure."""
     names = [MAIN] if study.one_dimensional else []
@@ -131,7 +154,7 @@ def leading(study: Study, pictures: list[dict[str, str]]) -> dict[str, str] | No
     return next((known[name] for name in names if name in known), None)
 
 
-def embedded(folder: Path, study: Study) -> list[dict[str, str]]:
+def embedded(folder: Path, study: Study) -> list[Picture]:
     """The figures as data URIs, by title. SVG in an image runs no script.
 
     Without several fits the comparison of fits would repeat the main figure and is left out. Raises
@@ -142,18 +165,26 @@ def embedded(folder: Path, study: Study) -> list[dict[str, str]]:
         path = folder / f"{kind.name}.svg"
         several = len(study.one_dimensional) > 1
         if path.exists() and (several or kind.name != COMPARISON):
-            data = base64.b64encode(path.read_bytes()).decode()
             found.append(
                 {
                     "name": kind.name,
                     "title": kind.title,
                     "wide": kind.width,
-                    "uri": f"data:image/svg+xml;base64,{data}",
+                    "curve": kind.name in CURVES,
+                    "uri": _uri(path),
                 }
             )
     if study.one_dimensional and MAIN not in [item["name"] for item in found]:
         raise UserError(f"{folder / MAIN}.svg: no such file, expected the main figure as SVG")
     return found
+
+
+def _uri(path: Path) -> str:
+    """The SVG, or the PNG beside it where the SVG is large and that is smaller."""
+    drawn, image = path.read_bytes(), path.with_suffix(".png")
+    if len(drawn) > LARGE_SVG and image.exists() and image.stat().st_size < len(drawn):
+        return f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
+    return f"data:image/svg+xml;base64,{base64.b64encode(drawn).decode()}"
 
 
 def _fit_row(fit: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +193,9 @@ def _fit_row(fit: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in fit["params"].items():
         low, high = numbers.bounds(fit, name)
         text, *ends = numbers.estimate(float(value), low, high)
-        shown = numbers.significant(errors.get(name))
+        spread = errors.get(name)
+        large = spread is not None and 1e6 <= spread < float("inf")
+        shown = f"{spread:.3g}" if large else numbers.significant(spread)
         told = "not determined" if name in (fit.get("not_determined") or {}) else text
         params.append(
             {"name": name, "value": told, "error": shown, "low": ends[0], "high": ends[1]}

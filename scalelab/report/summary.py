@@ -9,7 +9,9 @@ from typing import Any
 
 from scalelab.figures import numbers
 from scalelab.figures.study import Run, Study, predicted, value_at
+from scalelab.laws.result import FitResult
 from scalelab.report import answers
+from scalelab.report.again import fall
 
 GOAL = 0.01
 """A size whose loss lies further than this share from the law is named in the report."""
@@ -123,8 +125,13 @@ def law_at(fit: Mapping[str, Any], x: float) -> float | None:
     return None
 
 
-def answer(study: Study) -> list[str]:
-    """The result in a few plain sentences; what the data do not determine is said so."""
+def answer(study: Study, again: FitResult | None = None) -> list[str]:
+    """The result in a few plain sentences; what the data do not determine is said so.
+
+    Where a law was fitted, what the design asked is not among them (`answers.lead`).
+
+    again: the first fit made again, for intervals that laws.json does not hold.
+    """
     good = [size for size in sizes(study) if size.loss is not None]
     if not good:
         return ["No run of this study gave a held-out loss."]
@@ -137,11 +144,13 @@ def answer(study: Study) -> list[str]:
     unit = unit_of(fit)
     what = convention(fit)
     if steps:
-        falls = ", then ".join(f"from {before:.3f} to {after:.3f}" for _, before, after in steps)
+        falls = ", then ".join(
+            f"from {before:.3f} to {after:.3f}{_by(again, x)}" for x, before, after in steps
+        )
         start = numbers.short(steps[0][0])
         sentences.append(
             f"On the fitted law, each tenfold of {what} lowers the held-out loss: "
-            f"starting at {start}, {falls} {unit}."
+            f"starting at {start}, {falls}{', in' if falls.endswith(')') else ''} {unit}."
         )
     else:
         first, last = good[0], good[-1]
@@ -149,8 +158,17 @@ def answer(study: Study) -> list[str]:
             f"Held-out loss goes from {first.loss:.3f} nats per token at {numbers.short(first.n)} "
             f"to {last.loss:.3f} at {numbers.short(last.n)} non-embedding parameters."
         )
-    sentences += [exponent(fit), floor(fit), extrapolation(fit), *asked]
+    sentences += [exponent(fit), floor(fit), extrapolation(fit)]
     return [sentence for sentence in sentences if sentence]
+
+
+def _by(again: FitResult | None, x: float) -> str:
+    """`, by 0.412 (95% interval 0.39 to 0.43)`; empty where no interval is had."""
+    found = fall(again, x)
+    if again is None or found is None:
+        return ""
+    value, low, high = numbers.estimate(*found)
+    return f", by {value} ({numbers.percent(again.level)} interval {low} to {high})"
 
 
 def tenfolds(fit: Mapping[str, Any]) -> list[tuple[float, float, float]]:

@@ -12,7 +12,7 @@ from workflow_project import STUDY, WIDTHS, Project, job_counts
 pytestmark = pytest.mark.slow
 AFTER_FIT = {"figures": 1, "tables": 1, "report": 1, "track_fit": 1}
 AFTER_FIGURES = {"figures": 1, "report": 1, "track_fit": 1}
-AFTER_COLLECT = {"collect": 1, "fit": 1, **AFTER_FIT}
+AFTER_COLLECT = {"collect": 1, "fit": 1, "samples": 1, **AFTER_FIT}
 AFTER_PLAN = {"plan": 1, "track": 1, **AFTER_COLLECT}
 EVERYTHING = {"corpus": 1, "train": 5, "evaluate": 5, **AFTER_PLAN}
 
@@ -103,7 +103,7 @@ def test_a_removed_width_leaves_the_fit_and_trains_nothing(project: Project) -> 
         ("evaluation", {"stride": 8}, {"evaluate": 5, **AFTER_PLAN}),
         ("training", {"weight_decay": 0.2}, {"train": 5, "evaluate": 5, **AFTER_PLAN}),
         ("fits", [{"law": "power", "x": "N"}], {"fit": 1, **AFTER_FIT}),
-        ("tracking", {"project": "another"}, {"track": 1, "track_fit": 1}),
+        ("tracking", {"project": "another"}, {"track": 1, "track_fit": 1, "report": 1}),
         # Equal values, written in another way.
         ("training", {"tokens": 6e4, "lr": 0.010, "batch_tokens": 256.0}, {}),
     ],

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -65,13 +66,42 @@ def test_the_tables_are_there(finished: Finished) -> None:
 def test_the_report_fetches_nothing(finished: Finished) -> None:
     """Case S14."""
     page = below(finished, "report.html").read_text(encoding="utf-8")
-    linked = re.findall(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)""", page)
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    linked = re.findall(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)""", markup)
     assert linked, "no figure in the report"
-    assert [link for link in linked if not link.startswith(("data:", "#"))] == []
-    outside = re.sub(r"data:[^\"']+", "", page)
+    links = [link for link in linked if not link.startswith(("data:", "#"))]
+    # Logs and records of the runs lie beside the page.
+    assert all(below(finished, link).resolve().is_file() for link in links)
+    assert len([link for link in links if link.endswith("/logs/train.log")]) == len(WIDTHS)
+    outside = re.sub(r"data:[^\"']+", "", markup)
     assert not re.search(r"@import|url\(\s*[\"']?(?!#|data:)", outside)
     for row in finished.project.rows():
         assert row["label"] in page
+
+
+def test_the_report_opens_in_a_browser(finished: Finished) -> None:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no browser in PATH: looked for chromium, google-chrome")
+    from playwright.sync_api import sync_playwright
+
+    path = below(finished, "report.html")
+    assert path.stat().st_size < 5_000_000
+    faults: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("console", lambda said: faults.append(said.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(path.as_uri())
+        page.wait_for_selector("html.live[data-ready]", state="attached", timeout=300_000)
+        page.evaluate("document.getElementById('point-0').click()")
+        refit = page.locator("#refit").text_content() or ""
+        sizes = page.locator(".sample").count()
+        browser.close()
+    assert faults == []
+    assert "(all points " in refit, "the page does not reproduce laws.json"
+    assert sizes == 3 * len(WIDTHS)
 
 
 def test_every_run_is_in_the_tracker_and_none_needed_a_network(finished: Finished) -> None:

@@ -84,6 +84,11 @@ def evaluate_code(wildcards):
     return stage_digest("evaluate", family=RUNS[wildcards.run].spec["model"]["family"])
 
 
+def samples_code():
+    families = sorted({run.spec["model"]["family"] for run in PLAN.runs})
+    return [stage_digest("samples", family=family) for family in families]
+
+
 def data_of_run(wildcards):
     return f"{CORPORA}/{RUNS[wildcards.run].spec['corpus']}/data_hash"
 

@@ -42,3 +42,22 @@ rule collect:
         "scalelab collect --plan {input.plan:q} --runs-root results/runs"
         " --out {output.runs:q} --checkpoints {output.checkpoints:q} > {log:q} 2>&1"
         " || (cat {log:q} >&2; exit 1)"
+
+
+rule samples:
+    input:
+        runs=f"{STUDY}/runs.csv",
+        corpora=[f"{CORPORA}/{corpus}/data_hash" for corpus in PLAN.corpora],
+    output:
+        result=f"{STUDY}/samples.json",
+    log:
+        f"{STUDY}/logs/samples.log",
+    conda:
+        ENVIRONMENT
+    params:
+        corpora=CORPORA,
+        code=samples_code(),
+    shell:
+        "scalelab samples --runs {input.runs:q} --runs-root results/runs"
+        " --corpora {params.corpora:q} --out {output.result:q} --threads {threads}"
+        " --log {log:q}"

@@ -32,6 +32,9 @@ rule report:
         manifest=f"{CORPORA}/{PLAN.corpus_id}/manifest.json",
         figures=[f"{STUDY}/figures/{kind}.svg" for kind in FIGURES],
         tables=f"{STUDY}/tables/numbers.tex",
+        samples=f"{STUDY}/samples.json",
+        tracking=f"{STUDY}/tracking.json",
+        metrics=of_all_runs("metrics.jsonl"),
     output:
         html=report(f"{STUDY}/report.html", caption="../report/report.rst", category="Report"),
     log:
@@ -44,4 +47,5 @@ rule report:
     shell:
         "scalelab report --runs {input.runs:q} --laws {input.laws:q}"
         " --figures {params.figures:q} --manifest {input.manifest:q} --plan {input.plan:q}"
+        " --samples {input.samples:q} --tracking {input.tracking:q} --runs-root results/runs"
         " --out {output.html:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

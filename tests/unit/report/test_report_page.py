@@ -4,6 +4,7 @@ import argparse
 import html
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from scalelab.errors import UserError
 from scalelab.figures import load_study
 from scalelab.report import command, write_report
+from scalelab.report.page import LARGE_SVG, embedded
 
 CORPUS = {
     "id": "c0ffee123456",
@@ -37,7 +39,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "img", "br", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -50,15 +52,24 @@ def page_of(study, corpus=CORPUS, plan=None):
     return out.read_text(encoding="utf-8")
 
 
+def data_of(page):
+    """What the page's scripts read."""
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
+
+
 def test_page_is_well_formed_and_refers_to_nothing_outside(usual):
     page = page_of(usual)
-    assert not re.search(r"https?:|//[a-z]|@import|url\(", page.split("<script>")[0])
+    before, _, after = page.partition('<script type="text/plain" id="library">')
+    script = after.partition("</script>")[2]
+    for own in (before, re.sub(r"^ *//.*|// .*", "", script, flags=re.M)):
+        assert not re.search(r"https?:|//[a-z]|@import|url\(|fetch\(|XMLHttp|import\(", own)
     reader = Reader()
     reader.feed(page)
     assert reader.open == []
     for tag, attributes in reader.tags:
         for name in ("src", "href", "srcset", "action"):
-            assert attributes.get(name, "data:").startswith("data:"), (tag, name)
+            inside = ("data:", "#", "../runs/")
+            assert attributes.get(name, "data:").startswith(inside), (tag, name)
         if tag == "img":
             assert len(attributes["alt"]) > 20
         if tag == "th":
@@ -85,7 +96,7 @@ def test_answer_comes_first_and_agrees_with_the_fit(usual):
     tenfold = fit["extrapolation"][-1]
     assert f"predicted to reach {tenfold['predicted_nats']:.3f}" in text
     first, last = fit["points"][0]["predicted_nats"], fit["points"][-1]["predicted_nats"]
-    assert f"from {first:.3f} to" in text and f"to {last:.3f} nats per token" in text
+    assert f"from {first:.3f} to" in text and f"to {last:.3f}" in text
 
 
 def test_every_size_within_one_percent_is_said(usual):
@@ -115,8 +126,10 @@ def test_text_from_data_cannot_become_markup(drawn):
     laws["fits"][0]["warnings"] = [evil]
     (study / "laws.json").write_text(json.dumps(laws))
     page = page_of(study, {**CORPUS, "id": evil})
-    assert page.count("<script>") == 1
-    assert "<img src=x>" not in page
+    assert page.count("<script") == page.count("</script>") == 3
+    assert page.count("<img src=x>") == page.count("alert(1)</script>") == 0
+    labels = [run["label"] for run in data_of(page)["runs"]]
+    assert evil in labels and '"><img src=x>' in labels
     assert page.count(html.escape(evil)) >= 3
 
 
@@ -144,7 +157,7 @@ def test_corpus_card_has_size_cleaning_and_hash(usual):
     page = page_of(usual)
     for text in ("57.0 MB", "27,000,000", "removed: near duplicate", CORPUS["data_hash"]):
         assert text in page
-    assert "<h2>Corpus</h2>" not in page_of(usual, corpus=None)
+    assert ">Corpus</h2>" not in page_of(usual, corpus=None)
 
 
 def test_a_study_without_a_fit_has_a_page(usual, tmp_path):
@@ -171,3 +184,18 @@ def test_command_writes_the_page(usual, tmp_path, capsys):
     assert command.run(parser.parse_args(words)) == 0
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
     assert "report.html" in capsys.readouterr().out
+
+
+def test_a_large_figure_goes_in_as_pixels_where_they_are_fewer(usual, tmp_path):
+    figures = shutil.copytree(usual / "figures", tmp_path / "figures")
+    loaded = load_study(usual / "runs.csv", usual / "laws.json")
+    drawn = (figures / "loss_vs_tokens.svg").read_text(encoding="utf-8")
+    padded = drawn + f"<!-- {'x' * LARGE_SVG} -->"
+    (figures / "loss_vs_tokens.svg").write_text(padded, encoding="utf-8")
+    kinds = {item["name"]: item["uri"].partition(";")[0] for item in embedded(figures, loaded)}
+    assert kinds["loss_vs_tokens"] == "data:image/svg+xml", "there is no PNG"
+    for name in kinds:
+        (figures / f"{name}.png").write_bytes(b"\x89PNG")
+    kinds = {item["name"]: item["uri"].partition(";")[0] for item in embedded(figures, loaded)}
+    assert kinds["loss_vs_tokens"] == "data:image/png"
+    assert kinds["scaling_law"] == "data:image/svg+xml"
