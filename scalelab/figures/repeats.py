@@ -10,6 +10,7 @@ from scalelab.figures.study import NotInStudy, Study, predicted
 HEADER = ("what", "run", "N", "D", "U", "epochs", "loss", "predicted")
 LAW = "data_constrained"
 AHEAD = 4.0
+SAME = 0.02
 FRESH: Any = (0, (1.2, 1))
 
 
@@ -17,7 +18,7 @@ FRESH: Any = (0, (1.2, 1))
 def draw(study: Study, width: str) -> Drawing:
     """One panel a size; solid the law with repeats, dotted the same law on new tokens."""
     fit = law_lines.fit_of(study, ("N", "D", "U"), LAW)
-    groups = law_lines.grouped(fit, ("N", "U"))
+    groups = _by_size_and_text(fit)
     if not any(point["D"] > 1.5 * point["U"] for point in fit["points"]):
         raise NotInStudy(f"runs.csv of {study.name}: no run reads its text twice, so no repeats")
     sizes = sorted({n for n, _ in groups})
@@ -54,6 +55,17 @@ def draw(study: Study, width: str) -> Drawing:
     for axes in panels[: len(sizes)]:
         style.plain_log_axis(axes)
     return Drawing(result, HEADER, rows)
+
+
+def _by_size_and_text(fit: Mapping[str, Any]) -> law_lines.Groups:
+    """Points by N and U. A run that sees its text once has whole steps of it, a little less than
+    the U of those that repeat it; it stands with them, under their U."""
+    groups: law_lines.Groups = {}
+    for (n, unique), points in reversed(law_lines.grouped(fit, ("N", "U")).items()):
+        near = [u for m, u in groups if m == n and 1 <= u / unique <= 1 + SAME]
+        key = (n, near[0] if near else unique)
+        groups[key] = points + groups.get(key, [])
+    return dict(sorted(groups.items()))
 
 
 def _lines(

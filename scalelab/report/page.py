@@ -109,6 +109,7 @@ def context(
         "answer_asked": answers.lead(study) if told != answers.lead(study) else [],
         "residual_statement": summary.residual_statement(rows),
         "sizes": rows,
+        "several_tokens": summary.several_tokens(rows),
         "goal": summary.GOAL,
         "fit": fit,
         "fits": [_fit_row(item) for item in study.fits],

@@ -15,6 +15,8 @@ from scalelab.report.again import fall
 
 GOAL = 0.01
 """A size whose loss lies further than this share from the law is named in the report."""
+NAMED = 6
+"""Of these, how many."""
 
 SETTINGS = (
     *("family", "depth", "width", "heads", "context", "vocab", "N", "D"),
@@ -69,7 +71,8 @@ def sizes(study: Study) -> list[Size]:
     for run in study.runs:
         key = tuple(run.columns.get(name, "") for name in SETTINGS)
         groups.setdefault(key, []).append(run)
-    return [_size(runs, points) for runs in groups.values()]
+    rows = [_size(runs, points) for runs in groups.values()]
+    return sorted(rows, key=lambda size: (size.n, size.tokens or 0.0))
 
 
 def _size(runs: Sequence[Run], points: Mapping[str, Mapping[str, Any]]) -> Size:
@@ -263,17 +266,28 @@ def _extrapolation_along(fit: Mapping[str, Any], last: Mapping[str, Any]) -> str
 
 
 def residual_statement(rows: Sequence[Size]) -> str:
-    """Which sizes lie further than 1% from the law, in plain words."""
+    """Which sizes lie further than 1% from the law, in plain words, the farthest first."""
     known = [size for size in rows if size.residual is not None]
     if not known:
         return "No size has a residual, since no law was fitted."
+    several = several_tokens(rows)
+
+    def told(size: Size) -> str:
+        tokens = f", D = {numbers.short(size.tokens)}" if several and size.tokens else ""
+        return f"N = {numbers.count(size.n)}{tokens}"
+
+    known.sort(key=lambda size: -abs(size.residual or 0))
     above = [size for size in known if abs(size.residual or 0) > GOAL]
-    worst = max(known, key=lambda size: abs(size.residual or 0))
-    largest = f"{100 * abs(worst.residual or 0):.2f}% at N = {numbers.count(worst.n)}"
+    what = "run" if several else "size"
     if not above:
-        return f"Every size lies within 1% of the law; the largest residual is {largest}."
-    named = ", ".join(
-        f"N = {numbers.count(size.n)} ({100 * (size.residual or 0):+.2f}%)" for size in above
-    )
-    verb = "size lies" if len(above) == 1 else "sizes lie"
-    return f"{len(above)} of {len(known)} {verb} more than 1% from the law: {named}."
+        largest = f"{100 * abs(known[0].residual or 0):.2f}% at {told(known[0])}"
+        return f"Every {what} lies within 1% of the law; the largest residual is {largest}."
+    named = ", ".join(f"{told(size)} ({100 * (size.residual or 0):+.2f}%)" for size in above[:NAMED])
+    more = f" and {len(above) - NAMED} more" if len(above) > NAMED else ""
+    verb = f"{what} lies" if len(above) == 1 else f"{what}s lie"
+    return f"{len(above)} of {len(known)} {verb} more than 1% from the law: {named}{more}."
+
+
+def several_tokens(rows: Sequence[Size]) -> bool:
+    """Whether some size has rows of several D, so that N alone does not name a row."""
+    return len({size.n for size in rows}) < len({(size.n, size.tokens) for size in rows})
