@@ -117,13 +117,13 @@ function drawLaw() {
     : view().columns.length > 1 ? columnWords(state.axis)
     : `${view().convention} ${view().columns[0].length < 9 ? view().columns[0] : ""}`.trim();
   const flopsAlong = state.axis === "6ND" || state.axis.startsWith("C");
-  const ticks = flopsAlong ? POWERS : ticksOf([...view().points, ...view().ahead].map((one) => xOf(one.x)));
+  const ticks = flopsAlong ? POWERS : ticksOf([...view().points, ...(view().columns.length > 1 ? [] : view().ahead)].map((one) => xOf(one.x)));
   show("law-plot", [...traces, ...residualTraces(params)], {
     height: 520,
     xaxis: axis(x, state.logX, { anchor: "y2", domain: [0, 1], ...ticks }),
     yaxis: axis(unit, state.logY, { domain: [0.32, 1], tickformat: ".3~g" }),
     yaxis2: axis("residual (%)", false, {
-      domain: [0, 0.22], tickformat: "~g", nticks: 4, zeroline: true, zerolinecolor: "#767676",
+      domain: [0, 0.22], tickformat: "~g", nticks: 6, zeroline: true, zerolinecolor: "#767676",
       rangemode: "tozero",
     }),
     legend: { ...LEGEND, y: -0.16 },

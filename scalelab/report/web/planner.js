@@ -31,14 +31,14 @@ function startPlanner() {
   function tell(log) {
     const budget = Math.pow(10, log), loss = at("loss", log), n = at("N", log), d = at("D", log);
     box.value = flops(budget);
-    const beyond = budget > plan.most * 1.001;
+    const beyond = budget > plan.most * 1.01;
     byId("plan-n").textContent = ranged(n, short);
     byId("plan-d").textContent = ranged(d, short);
     byId("plan-ratio").textContent = n[0] && d[0] ? plain(d[0] / n[0], 3) : "unknown";
     byId("plan-loss").textContent = loss[0] === null ? "unknown: no law of the loss" : `${ranged(loss, (v) => v.toFixed(3))} ${plan.unit}`;
     byId("plan-time").textContent = plan.speed ? duration(budget / plan.speed.flops_per_second) : "unknown";
     const words = beyond
-      ? `Extrapolated: ${plain(budget / plan.most, 2)} times the most that a run of this study took.`
+      ? `Extrapolated: ${plain(budget / plan.most, 3)} times the most that a run of this study took.`
       : "Within the budgets of this study.";
     byId("plan-beyond").textContent = words;
     byId("plan-beyond").classList.toggle("flag", beyond);
