@@ -282,7 +282,9 @@ def residual_statement(rows: Sequence[Size]) -> str:
     if not above:
         largest = f"{100 * abs(known[0].residual or 0):.2f}% at {told(known[0])}"
         return f"Every {what} lies within 1% of the law; the largest residual is {largest}."
-    named = ", ".join(f"{told(size)} ({100 * (size.residual or 0):+.2f}%)" for size in above[:NAMED])
+    named = ", ".join(
+        f"{told(size)} ({100 * (size.residual or 0):+.2f}%)" for size in above[:NAMED]
+    )
     more = f" and {len(above) - NAMED} more" if len(above) > NAMED else ""
     verb = f"{what} lies" if len(above) == 1 else f"{what}s lie"
     return f"{len(above)} of {len(known)} {verb} more than 1% from the law: {named}{more}."

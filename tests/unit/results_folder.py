@@ -56,8 +56,9 @@ class Results:
         items = [
             {"id": digest(s), "label": label, "spec": s, **_counts(s)} for label, s in runs.items()
         ]
-        plan: dict[str, Any] = {"study": study, "evaluation_id": EVALUATION, "corpus_id": "0123456789ab"}
-        plan["corpora"] = ["0123456789ab"]
+        corpus = "0123456789ab"
+        plan: dict[str, Any] = {"study": study, "evaluation_id": EVALUATION}
+        plan |= {"corpus_id": corpus, "corpora": [corpus]}
         write_json(self.root / study / "plan.json", {**plan, "runs": items, "trunks": [], **more})
 
 

@@ -373,10 +373,12 @@ def _numeric_intervals(
         theta, tail = np.concatenate([best.theta[None], best.theta + step, best.theta - step]), 0.0
         said = f"delta method on the log of the optimum, spread by {fit.sure.describe()}"
     law = _loss(best.form, theta, best.centre, best.log_scale, others)
-    n, d, total = _optima(law, flops, loss, inference_tokens, len(theta))
-    named = {"N": n, "D": d, "tokens_per_parameter": d / n}
-    named |= {"flops": total} if flops is None else {"loss": law(n[:, None], d[:, None])[:, 0]}
-    logs = np.log(np.stack(list(named.values())))
+    # Parameters about the fit may leave the law's domain; those are counted in `lost`.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        n, d, total = _optima(law, flops, loss, inference_tokens, len(theta))
+        named = {"N": n, "D": d, "tokens_per_parameter": d / n}
+        named |= {"flops": total} if flops is None else {"loss": law(n[:, None], d[:, None])[:, 0]}
+        logs = np.log(np.stack(list(named.values())))
     lost = float(np.isnan(n).mean())
     if lost > tail:
         said = f"no intervals, since {lost:.1%} of the parameters about the fit have no optimum"
