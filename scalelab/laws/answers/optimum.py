@@ -184,7 +184,9 @@ def _to_add(size: Size, best: int) -> float:
 def _sentences(block: Block, axis: str) -> list[str]:
     """What to know of one size's optimum."""
     where, told = f"N = {block['N']:.4g}", []
-    if block["open"]:
+    if block["open"] == "low" and axis == "depth" and block["best"] <= 1:
+        told.append(f"{where}: the least loss is at one block, the least depth there is")
+    elif block["open"]:
         end = "largest" if block["open"] == "high" else "smallest"
         edge = [v for v in block["failed_at"] if (v > block["best"]) == (block["open"] == "high")]
         reason = f", the next one ({_next(edge, block):.4g}) failed" if edge else ""

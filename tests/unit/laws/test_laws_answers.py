@@ -263,6 +263,13 @@ def test_shapes_of_nearly_one_size_are_one_and_their_spread_is_said():
     assert any("differ by 6.2% in N" in text for text in block["warnings"])
 
 
+def test_one_block_is_the_least_depth_there_is():
+    rows = [(1e5, 1e6, 3 + 0.1 * depth, {"depth": depth}) for depth in (1, 2, 3)]
+    block = optimum(table(rows), axis="depth")
+    assert any("one block, the least depth there is" in text for text in block["warnings"])
+    assert not any("add 0.5" in text for text in block["warnings"])
+
+
 def test_vocabularies_compare_in_bits_per_byte_alone():
     rows = [
         (1e5, 1e6, law(1e5, 1e6), {"vocab": v, "corpus": f"c{v}",
