@@ -101,13 +101,21 @@ def samples(
     return result
 
 
+COLUMNS = ("id", "label", "status", "N", "loss_nats", "context", "corpus")
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of runs.csv."""
     try:
         with open(path, encoding="utf-8", newline="") as handle:
-            return list(csv.DictReader(handle))
+            reader = csv.DictReader(handle)
+            rows, header = list(reader), reader.fieldnames or []
     except (FileNotFoundError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: expected the table of a study's runs, but {error}") from None
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise UserError(f"{path}: column {missing[0]} is missing; found {', '.join(header)}")
+    return rows
 
 
 def best_of_sizes(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:

@@ -13,8 +13,7 @@ from scalelab.figures import (
     load_study,
     venues,
 )
-
-RESULTS = Path("results")
+from scalelab.plan.folder import RESULTS, study_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """Draw the figures and print the paths written."""
     venues.get(args.style)  # an unknown one is said before anything is read
     whole = args.runs and args.laws and args.out
-    folder = args.study or (RESULTS if whole else only_study(RESULTS))
+    folder = RESULTS if whole else study_folder(args.study or only_study(RESULTS))
     study = load_study(
         args.runs or folder / "runs.csv", args.laws or folder / "laws.json", args.runs_root
     )

@@ -35,11 +35,18 @@ class Ladder:
 
     def tokens(self, n: float) -> float:
         """D at N, straight in logs between the runs, flat beyond."""
+        return self._between("D", n)
+
+    def whole(self, n: float) -> float:
+        """All parameters at N, embeddings among them; N itself where the runs do not say."""
+        return self._between("N_total", n) if self.runs[0].number("N_total") else n
+
+    def _between(self, column: str, n: float) -> float:
         import numpy as np
 
-        known = {run.size: run.number("D") or 0.0 for run in self.runs}
-        at, d = np.log(list(known)), np.log(list(known.values()))
-        return float(np.exp(np.interp(np.log(n), at, d)))
+        known = {run.size: run.number(column) or run.size for run in self.runs}
+        at, value = np.log(list(known)), np.log(list(known.values()))
+        return float(np.exp(np.interp(np.log(n), at, value)))
 
 
 @figure(
@@ -66,9 +73,11 @@ def draw(study: Study, width: str) -> Drawing:
         SHOWN.items(), DASHES, series.looks(len(SHOWN) + 1)[1:], strict=True
     ):
         law = published.get(name)
+        # Each paper's law at its own count of parameters, drawn over ours.
+        counted = ladder.whole if "all parameters" in law.convention else float
         at = [(n, ladder.tokens(n)) for n in along]
-        values = _values(law, at)
-        level = _values(law, [(middle, ladder.tokens(middle))])[0]
+        values = _values(law, [(counted(n), d) for n, d in at])
+        level = _values(law, [(counted(middle), ladder.tokens(middle))])[0]
         for panel, axes in enumerate(panels):
             shown = values if panel == 0 else [value / level for value in values]
             (line,) = axes.plot(

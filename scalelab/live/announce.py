@@ -48,13 +48,14 @@ def of_plan(plan: Row) -> Row:
         first = next((run for run in trunk["branches"] if run in specs), None)
         if first is None:
             continue  # of an adaptive study: none of its runs was chosen
-        ends = sorted({steps for run, steps in trunk["branches"].items() if run in specs})
-        for before, end in itertools.pairwise([0, *ends]):
+        leaves = {run: steps for run, steps in trunk["branches"].items() if run in specs}
+        for before, end in itertools.pairwise([0, *sorted(set(leaves.values()))]):
             row = _row(trunk["id"], f"trunk of {label_of(specs[first])}", specs[first])
             own = (end - before) * row["batch_tokens"]
             stretches.append(
                 {**row, "steps": end, "C": end * row["batch_tokens"] * per_token[first]}
                 | {"own_tokens": own, "flops_per_token": per_token[first]}
+                | {"needed_by": sorted(run for run, steps in leaves.items() if steps >= end)}
             )
     runs = []
     for item in plan["runs"]:

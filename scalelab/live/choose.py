@@ -5,6 +5,7 @@ from pathlib import Path
 
 from scalelab.errors import UserError
 from scalelab.live.announce import FILE
+from scalelab.plan.folder import RESULTS, study_folder
 
 
 def add_study_argument(parser: argparse.ArgumentParser) -> None:
@@ -17,15 +18,14 @@ def add_study_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen(study: Path | None, results: Path = Path("results")) -> Path:
+def chosen(study: Path | None, results: Path = RESULTS) -> Path:
     """The folder of a study.
 
     Raises:
         UserError: none is named and there is none.
     """
     if study is not None:
-        inside = results / study
-        return inside if not study.exists() and inside.is_dir() else study
+        return study_folder(study, results)
     found = {
         path.parent: path.stat().st_mtime
         for name in (FILE, "plan.json")

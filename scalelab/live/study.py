@@ -85,13 +85,24 @@ def read(folder: Path) -> Study:
     try:
         runs = [row for row in live["runs"] if chosen is None or row["id"] in chosen]
         kept = tuple(_run(row, root, live) for row in runs)
-        trunks = tuple(_stretch(row, root, live) for row in live["trunks"])
+        shared = [
+            row for row in live["trunks"] if chosen is None or chosen & {*row.get("needed_by", ())}
+        ]
+        trunks = tuple(_stretch(row, root, live) for row in shared)
         text = all((root / "corpora" / name / "data_hash").exists() for name in live["corpora"])
         report = next((n for n in ("report.html", "runs.csv") if (folder / n).exists()), None)
         return Study(
-            live["study"], folder, _workflow(live), live, text, kept, trunks, rounds, report
+            live["study"],
+            folder,
+            _workflow(live),
+            {**live, "trunks": shared},
+            text,
+            kept,
+            trunks,
+            rounds,
+            report,
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
         raise UserError(
             f"{folder}: expected the plan of a study, but {error} is missing or odd in it"
         ) from None
@@ -108,6 +119,8 @@ def _live(folder: Path) -> Row:
             "`snakemake` writes when it starts)"
         )
     content: Row = read_json(live) if live.exists() else {}
+    if not isinstance(content, dict):
+        raise UserError(f"{live}: expected an object, found {type(content).__name__}")
     if not live.exists() or (
         content.get("adaptive")
         and plan.exists()

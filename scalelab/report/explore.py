@@ -51,6 +51,7 @@ def view(study: Study, fit: Mapping[str, Any], places: Mapping[str, int]) -> dic
         "formula": str(fit.get("formula") or fit["law"]),
         "columns": columns,
         "convention": summary.convention(fit),
+        "note": note(fit),
         "y": y,
         "unit": summary.unit_of(fit),
         "level": summary.level(fit),
@@ -73,6 +74,15 @@ def view(study: Study, fit: Mapping[str, Any], places: Mapping[str, int]) -> dic
         ],
         "refit": no_refit(fit),
     }
+
+
+def note(fit: Mapping[str, Any]) -> str:
+    """What tells two fits of one law apart: held and tied parameters, the objective."""
+    told = [f"{name} held at {value:g}" for name, value in (fit.get("fixed") or {}).items()]
+    told += [" = ".join(pair) for pair in fit.get("tied") or ()]
+    if fit.get("delta"):
+        told.append(f"Huber, delta {fit['delta']:g}")
+    return ", ".join(told)
 
 
 def columns_of(fit: Mapping[str, Any]) -> list[str]:

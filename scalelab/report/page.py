@@ -211,8 +211,16 @@ def _fit_row(fit: Mapping[str, Any]) -> dict[str, Any]:
         "alternatives": fit.get("alternatives") or [],
         "aicc": fit.get("aicc"),
         "law": fit["law"],
-        "sizes": len(fit["points"]),
+        "fitted_to": told_points(fit),
     }
+
+
+def told_points(fit: Mapping[str, Any]) -> str:
+    """`8 sizes`, or `30 points of 5 sizes` where a size has several D."""
+    points = fit["points"]
+    if isinstance(fit["x"], str):
+        return f"{len(points)} sizes" if fit["x"].startswith("N") else f"{len(points)} points"
+    return f"{len(points)} points of {len({point[fit['x'][0]] for point in points})} sizes"
 
 
 def _heldout(fit: Mapping[str, Any] | None) -> str | None:
@@ -275,7 +283,7 @@ def methods(study: Study, corpus: Mapping[str, Any] | None) -> str:
         starts = f" from {fit['starts']} starting points" if fit.get("starts") else ""
         reached = f" ({100 * share:.0f}% of them reached the best value)" if share else ""
         text += (
-            f"The law {fit.get('formula') or fit['law']} was fitted to {len(fit['points'])} sizes "
+            f"The law {fit.get('formula') or fit['law']} was fitted to {told_points(fit)} "
             f"by {fit.get('objective_kind', 'its objective')}{starts}{reached}. "
             f"{summary.level(fit)} intervals: {fit.get('interval_method', 'unknown')}. "
             "C is the exact count of training FLOPs, attention and logits included."

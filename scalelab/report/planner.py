@@ -40,7 +40,7 @@ def planner(study: Study, again: Fits) -> dict[str, Any] | None:
         for run in study.runs
         if run.ok
     ]
-    return {**found, "speed": speed(study), "runs": spots}
+    return {**found, "speed": speed(study, cost), "runs": spots}
 
 
 def _steps(least: float, most: float, count: int) -> Any:
@@ -50,14 +50,19 @@ def _steps(least: float, most: float, count: int) -> Any:
     return np.concatenate([inside, ahead])
 
 
-def speed(study: Study) -> dict[str, Any] | None:
-    """FLOPs a second and threads of the largest good runs that have them."""
+def speed(study: Study, cost: str = "C") -> dict[str, Any] | None:
+    """FLOPs a second of the largest good runs that have them, counted as the budget is: by `cost`,
+    the column C or C_6ND. `flops_per_second` of a run counts C."""
     known = [run for run in study.runs if run.ok and run.number("flops_per_second")]
     if not known:
         return None
     largest = max(run.size for run in known)
     chosen = [run for run in known if run.size == largest]
-    rates = [run.number("flops_per_second") or 0.0 for run in chosen]
+    rates = [
+        (run.number("flops_per_second") or 0.0)
+        * ((run.number(cost) or 1.0) / (run.number("C") or run.number(cost) or 1.0))
+        for run in chosen
+    ]
     return {"flops_per_second": sum(rates) / len(rates), "N": largest}
 
 
@@ -119,6 +124,7 @@ def _path(study: Study) -> dict[str, Any] | None:
     return {
         "rows": rows,
         "most": most,
+        "cost": "C_6ND" if one["approach"] == "parametric" else "C",
         "unit": numbers.LOSS_UNITS.get(block["y"], block["y"]),
         "level": numbers.percent(block["level"]),
         "kind": "mean",

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.errors import UserError
-from scalelab.files import read_json
+from scalelab.files import read_json, write_json
+from scalelab.plan.folder import study_folder
 from scalelab.tracking import trackers
 from scalelab.tracking.ledger import Ledger, held
 from scalelab.tracking.mirror import Make, fit_of, runs_of, uploaded, written
@@ -14,7 +15,9 @@ from scalelab.tracking.mirror import Make, fit_of, runs_of, uploaded, written
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `scalelab sync`."""
-    parser.add_argument("--study", required=True, type=Path, metavar="DIR", help="results/NAME")
+    parser.add_argument(
+        "--study", required=True, type=Path, metavar="DIR", help="results/NAME, or NAME"
+    )
     parser.add_argument("--dry-run", action="store_true", help="list what would be uploaded")
     parser.add_argument("--tracker", help="default: the one that the study was logged with")
     parser.add_argument("--project", help="default: the one that the study was logged with")
@@ -28,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: no study, or the tracker took not all of it.
     """
-    folder = args.study
+    folder = study_folder(args.study)
     if not (folder / "plan.json").exists():
         raise UserError(f"{folder}: expected the folder of a study, but it has no plan.json")
     before = read_json(folder / "tracking.json") if (folder / "tracking.json").exists() else {}
@@ -46,9 +49,10 @@ def run(args: argparse.Namespace) -> int:
         return _list(wanted, Ledger(place), folder)
     faults: list[str] = []
     sent = 0
-    with held(place):
-        ledger = Ledger(place)
-        for name, label, make in wanted:
+    for name, label, make in wanted:
+        # Held for one run at a time: the workflow may log others into the same folder.
+        with held(place):
+            ledger = Ledger(place)
             known = written(tracker, ledger, name, label, make, place, faults.append)
             if known is None or known["uploaded"]:
                 continue
@@ -58,10 +62,24 @@ def run(args: argparse.Namespace) -> int:
                 break  # the rest would wait as long, one after the other
             sent += 1
             print(f"{label}: uploaded as {name}", flush=True)
+    _tell(folder, kind, Ledger(place))
     if faults:
         raise UserError(f"{folder}: {sent} runs uploaded, then: {faults[-1]}")
     print(f"{folder}: {sent} runs uploaded, {len(wanted) - sent} were there already")
     return 0
+
+
+def _tell(folder: Path, kind: str, ledger: Ledger) -> None:
+    """Bring tracking.json and tracking_fit.json up to date, for the links of the report."""
+    for path in (folder / "tracking.json", folder / "tracking_fit.json"):
+        if path.exists():
+            before = read_json(path)
+            rows = [
+                row | ledger.get(row.get(f"{kind}_id", "")) if isinstance(row, dict) else row
+                for row in before.get("runs", ())
+            ]
+            if rows != before.get("runs", []):
+                write_json(path, {**before, "runs": rows})
 
 
 def _finished(plan: dict[str, Any], folder: Path, project: str) -> Iterator[tuple[str, str, Make]]:

@@ -11,7 +11,8 @@ from scalelab.errors import UserError
 from scalelab.files import read_json, write_json
 
 FILE = "logged.json"
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 180.0
+"""More than one upload may take."""
 
 
 class Ledger:
@@ -41,7 +42,7 @@ def held(folder: Path) -> Iterator[None]:
     """Hold a tracker's folder, so that nothing is sent by two processes at a time.
 
     Raises:
-        UserError: another process holds it for longer than half a minute.
+        UserError: another process holds it for longer than an upload takes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")

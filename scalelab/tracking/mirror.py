@@ -74,9 +74,10 @@ def mirror(
     place = folder / kind
     reachable = True
     try:
-        with held(place):
-            ledger = Ledger(place)
-            for name, label, make in wanted:
+        for name, label, make in wanted:
+            # Held for one run at a time: `scalelab sync` may be at work on the same folder.
+            with held(place):
+                ledger = Ledger(place)
                 began = time.monotonic()
                 known = written(tracker, ledger, name, label, make, place, warn)
                 if known is None:
@@ -90,12 +91,16 @@ def mirror(
                     reachable = fault is None
                     if fault:
                         warn(fault)
-                row = {"id": name.partition("-")[2], f"{kind}_id": name, **ledger.get(name)}
-                result["runs"].append(row)
+                result["runs"].append(row_of(kind, name, ledger))
     except (UserError, OSError) as error:  # another process, a full disk
         warn(f"not logged ({error})")
     report(f"track: {len(result['runs'])} runs in {place} ({mode})")
     return result
+
+
+def row_of(kind: str, name: str, ledger: Ledger) -> Row:
+    """A run as tracking.json has it."""
+    return {"id": name.partition("-")[2], f"{kind}_id": name, **ledger.get(name)}
 
 
 def written(
@@ -138,8 +143,9 @@ def uploaded(tracker: Tracker, ledger: Ledger, name: str, place: Path) -> str | 
         return None
     path = place / known["folder"]
     if not (tracker.sent and tracker.sent(path)):
-        fault = tracker.upload(path)
-        if fault:
-            return fault
+        done = tracker.upload(path)
+        if done.fault:
+            return done.fault
+        known = known | ({"url": done.url} if done.url else {})
     ledger.put(name, {**known, "uploaded": True})
     return None

@@ -148,16 +148,17 @@ class Trainer:
             Interrupted: `stop` asked for it, or the workflow that started the run is gone.
             UserError: the processes of the run see different states.
         """
-        if not self._resume() and start is not None:
-            self._branch(start)
-        if self.world.total([float(self.done != self.world.of_first(self.done))])[0]:
-            raise UserError(
-                f"{self.folder}: the processes of the run see different states, expected a folder "
-                "that all hosts share"
-            )
-        if self.ended:
-            return self._end(*self.ended)
         with self.progress:
+            self.progress.begin(0, [])
+            if not self._resume() and start is not None:
+                self._branch(start)
+            if self.world.total([float(self.done != self.world.of_first(self.done))])[0]:
+                raise UserError(
+                    f"{self.folder}: the processes of the run see different states, expected a "
+                    "folder that all hosts share"
+                )
+            if self.ended:
+                return self._end(*self.ended)
             self.progress.begin(self.done, self._records())
             return self._steps(checkpoint_seconds, stop)
 

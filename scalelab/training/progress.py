@@ -151,7 +151,9 @@ class Whole:
             return self.text
         try:
             live = json.loads(self.live.read_text(encoding="utf-8"))
-            runs = [one["id"] for one in live["runs"]]
+            runs = chosen_so_far(self.live.parent) if live.get("adaptive") else None
+            if runs is None:
+                runs = [one["id"] for one in live["runs"]]
             root = self.live.parent.parent / "runs"
             running = 0
             for name in runs:
@@ -167,6 +169,15 @@ class Whole:
         now = time.monotonic()
         self.next = now + WORTH * (now - before)
         return self.text
+
+
+def chosen_so_far(study: Path) -> list[str] | None:
+    """Runs that the rounds of an adaptive study have chosen; None before the first."""
+    numbers = [int(path.stem) for path in study.glob("rounds/*.json") if path.stem.isdigit()]
+    if not numbers:
+        return None
+    newest = json.loads((study / "rounds" / f"{max(numbers)}.json").read_text(encoding="utf-8"))
+    return list(newest["runs"])
 
 
 def is_done(live: dict[str, Any], folder: Path) -> bool:

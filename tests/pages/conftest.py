@@ -1,19 +1,18 @@
 """The report in a real headless Chromium: studies with known laws, pages that may fetch nothing.
 
-Debian's Chromium is used through Playwright; without one the tests are skipped, with the reason.
+The browser is that of `tests/conftest.py`; without one the tests are skipped, with the reason.
 """
 
 import json
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from opened import EVIL, Opened
+from playwright.sync_api import Browser
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "figures"))
 
@@ -25,41 +24,7 @@ from scalelab.laws import read_runs
 from scalelab.laws.study import fit_study
 from scalelab.report import write_report
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 180_000  # milliseconds, on a machine that has other work too
-EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
-LOCAL = ("file:", "data:", "blob:")
-
-
-@dataclass
-class Opened:
-    """A page, and what went wrong in it."""
-
-    page: Page
-    faults: list[str] = field(default_factory=list)
-    """Messages and errors of the console, and requests that left the page."""
-
-    def watch(self) -> None:
-        """Note every fault from now on."""
-        page, note = self.page, self.faults.append
-        page.on("console", lambda said: note(f"console {said.type}: {said.text}"))
-        page.on("pageerror", lambda error: note(f"error: {error}"))
-        page.on(
-            "request",
-            lambda sent: None if sent.url.startswith(LOCAL) else note(f"asked {sent.url}"),
-        )
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """A browser for all tests."""
-    program = next((found for name in NAMES if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"no browser in PATH: looked for {', '.join(NAMES)}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

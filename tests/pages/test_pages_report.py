@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import EVIL, Opened
+from opened import EVIL, Opened
 from playwright.sync_api import Page
 
 from scalelab.figures import load_study

@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import math
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -79,26 +78,19 @@ def test_the_report_fetches_nothing(finished: Finished) -> None:
         assert row["label"] in page
 
 
-def test_the_report_opens_in_a_browser(finished: Finished) -> None:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no browser in PATH: looked for chromium, google-chrome")
-    from playwright.sync_api import sync_playwright
-
+def test_the_report_opens_in_a_browser(finished: Finished, chromium: Any) -> None:
     path = below(finished, "report.html")
     assert path.stat().st_size < 5_000_000
     faults: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("console", lambda said: faults.append(said.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(path.as_uri())
-        page.wait_for_selector("html.live[data-ready]", state="attached", timeout=300_000)
-        page.evaluate("document.getElementById('point-0').click()")
-        refit = page.locator("#refit").text_content() or ""
-        sizes = page.locator(".sample").count()
-        browser.close()
+    page = chromium.new_page()
+    page.on("console", lambda said: faults.append(said.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    page.wait_for_selector("html.live[data-ready]", state="attached", timeout=300_000)
+    page.evaluate("document.getElementById('point-0').click()")
+    refit = page.locator("#refit").text_content() or ""
+    sizes = page.locator(".sample").count()
+    page.close()
     assert faults == []
     assert "(all points " in refit, "the page does not reproduce laws.json"
     assert sizes == 3 * len(WIDTHS)

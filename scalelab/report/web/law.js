@@ -11,13 +11,13 @@ function lawKeys() {
   page.views.forEach((one, place) => {
     const same = page.views.findIndex((other) => kind(other) === kind(one));
     if (same !== place) return;
-    keys.push([`${place}`, `${one.law}: ${one.formula}${one.y === "loss_nats" ? "" : `, ${one.y}`}`]);
+    keys.push([`${place}`, `${one.law}: ${one.formula}${one.y === "loss_nats" ? "" : `, ${one.y}`}${one.note ? ` (${one.note})` : ""}`]);
     one.rivals.forEach((rival, k) => keys.push([`${place}/${k}`, `${rival.law}, for comparison`]));
   });
   return keys;
 }
 
-const kind = (one) => [one.law, one.y, one.columns.length, ...one.columns.slice(1)].join("|");
+const kind = (one) => [one.law, one.y, one.note, one.columns.length, ...one.columns.slice(1)].join("|");
 const alike = () =>
   page.views.map((one, place) => [one, place]).filter(([one]) => kind(one) === kind(view()));
 

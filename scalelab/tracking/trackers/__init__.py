@@ -12,12 +12,20 @@ from scalelab.tracking.record import Record
 
 
 @dataclass(frozen=True)
+class Upload:
+    """What came of an upload: a sentence if it failed, and the address of the run if it is known."""
+
+    fault: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True)
 class Tracker:
     """What a tracker has to do.
 
     log(record, folder): write one run below `folder` without a network, and give the name of what
     was written there. forget(record, folder): remove an older copy of it. upload(path): send what
-    was written, and give a sentence if that failed; None for a tracker that is local alone.
+    was written; None for a tracker that is local alone.
     sent(path): whether the tracker itself says that it was sent, in case that we were killed before
     we noted it. package: what must be installed; extra: what of ours installs it.
     """
@@ -25,7 +33,7 @@ class Tracker:
     name: str
     log: Callable[[Record, Path], str]
     forget: Callable[[Record, Path], None]
-    upload: Callable[[Path], str | None] | None = None
+    upload: Callable[[Path], Upload] | None = None
     sent: Callable[[Path], bool] | None = None
     package: str | None = None
     extra: str | None = None

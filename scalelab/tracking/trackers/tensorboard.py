@@ -11,7 +11,8 @@ CURVES = ("loss_nats", "lr", "grad_norm", "tokens_per_second")
 
 
 def log(record: Record, folder: Path) -> str:
-    """One folder a run. The step of a curve is its tokens; the loss stands by FLOPs as well."""
+    """One folder a run. The step of a curve is its tokens; the loss stands by FLOPs as well,
+    in 1e9, since a step is a whole number of 64 bits."""
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder / record.id)) as writer:
@@ -19,7 +20,7 @@ def log(record: Record, folder: Path) -> str:
             for name in CURVES:
                 if line.get(name) is not None:
                     writer.add_scalar(f"{name}/tokens", line[name], line["tokens"])
-            writer.add_scalar("loss_nats/flops", line["loss_nats"], int(line["flops"]))
+            writer.add_scalar("loss_nats/gigaflops", line["loss_nats"], int(line["flops"] // 1e9))
         for name, value in record.summary.items():
             if isinstance(value, (int, float)):
                 writer.add_scalar(f"summary/{name}", value, 0)

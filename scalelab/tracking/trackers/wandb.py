@@ -5,6 +5,7 @@ An upload goes by W&B's id of a run, which is fixed, so what is sent twice repla
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.tracking.record import Record
-from scalelab.tracking.trackers import Tracker
+from scalelab.tracking.trackers import Tracker, Upload
 
 UPLOAD_SECONDS = 120
 """Longest time that one upload may take; what is not uploaded stays on disk."""
@@ -116,8 +117,12 @@ def forget(record: Record, folder: Path) -> None:
         shutil.rmtree(folder / "data" / "artifacts" / "staging", ignore_errors=True)
 
 
-def upload(run_folder: Path) -> str | None:
-    """Upload one offline run; a sentence if that failed."""
+def upload(run_folder: Path) -> Upload:
+    """Upload one offline run.
+
+    `wandb sync` ends well where the server refuses a run (401, 403) and only says so; the mark
+    that it leaves when all is sent is missing then.
+    """
     later = f"upload later with: scalelab sync --study {run_folder.parent.parent}"
     try:
         done = subprocess.run(
@@ -128,13 +133,16 @@ def upload(run_folder: Path) -> str | None:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return f"W&B did not answer within {UPLOAD_SECONDS} s; {later}"
+        return Upload(f"W&B did not answer within {UPLOAD_SECONDS} s; {later}")
     except OSError as error:
-        return f"W&B could not be started ({error}); {later}"
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-        return f"W&B refused the upload ({lines[-1].strip()}); {later}"
-    return None
+        return Upload(f"W&B could not be started ({error}); {later}")
+    said = f"{done.stdout}\n{done.stderr}"
+    if done.returncode or ("ERROR" in said and not sent(run_folder)):
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        wrong = [line for line in lines if "ERROR" in line] or lines[-1:] or ["no message"]
+        return Upload(f"W&B refused the upload ({wrong[-1]}); {later}")
+    place = re.search(r"https://\S+/runs/[\w-]+", said)
+    return Upload(url=place[0] if place else None)
 
 
 def sent(run_folder: Path) -> bool:

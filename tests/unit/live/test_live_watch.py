@@ -151,34 +151,30 @@ def test_the_verb_serves_and_ends_with_0(tmp_path: Path, made: dict[str, Any], e
     assert (process.returncode, errors) == (0, "")
 
 
-def test_the_page_in_a_browser(server: Server, tmp_path: Path, made: dict[str, Any]) -> None:
+def test_the_page_in_a_browser(
+    server: Server, tmp_path: Path, made: dict[str, Any], chromium: Any
+) -> None:
     """Progress, table and curves are drawn, markup in a label is text, and the page follows."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no chromium is installed to open the page in")
-    with playwright.sync_playwright() as machine:
-        browser = machine.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        asked: list[str] = []
-        faults: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(server.url)
-        page.locator("#rows tr").nth(5).wait_for()
-        assert page.inner_text("#headline").startswith("study micro: 1 of 6 runs done, 1 running")
-        first = page.locator("#rows tr").first.inner_text()
-        assert EVIL in first and "117/234" in first and "4.125" in first
-        assert page.title() == "1/6 micro"
-        assert page.locator("polyline").count() == 2
-        assert page.locator("#whole").evaluate("bar => bar.value") > 0
-        for number in range(1, 6):
-            folder = ended(tmp_path, made, number)
-            (folder / "progress.json").unlink(missing_ok=True)
-        page.locator("#headline", has_text="6 of 6 runs done").wait_for()
-        assert page.title() == "6/6 micro"
-        assert page.locator("polyline").count() == 6
-        browser.close()
+    page = chromium.new_page()
+    asked: list[str] = []
+    faults: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(server.url)
+    page.locator("#rows tr").nth(5).wait_for()
+    assert page.inner_text("#headline").startswith("study micro: 1 of 6 runs done, 1 running")
+    first = page.locator("#rows tr").first.inner_text()
+    assert EVIL in first and "117/234" in first and "4.125" in first
+    assert page.title() == "1/6 micro"
+    assert page.locator("polyline").count() == 2
+    assert page.locator("#whole").evaluate("bar => bar.value") > 0
+    for number in range(1, 6):
+        folder = ended(tmp_path, made, number)
+        (folder / "progress.json").unlink(missing_ok=True)
+    page.locator("#headline", has_text="6 of 6 runs done").wait_for()
+    assert page.title() == "6/6 micro"
+    assert page.locator("polyline").count() == 6
+    page.close()
     assert faults == []
     assert all(url.startswith(server.url) for url in asked if not url.startswith("data:"))

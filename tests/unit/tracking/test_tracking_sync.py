@@ -120,9 +120,40 @@ def test_a_damaged_ledger_does_not_stop_it(
 ) -> None:
     (study / "wandb" / "logged.json").write_text('{"tiny')
     made: list[Copy] = []
-    stub(monkeypatch, lambda **settings: Copy(made, **settings))
-    main(["sync", "--study", str(study), "--dry-run"])
+
+    def make(**settings: Any) -> Copy:
+        copy = Copy(made, **settings)
+        (Path(copy.dir).parent / f"run-{settings['id']}.wandb").write_text(settings["id"])
+        return copy
+
+    stub(monkeypatch, make)
+    assert main(["sync", "--study", str(study), "--dry-run"]) == 0
     assert made == [], "a dry run writes nothing"
+    assert main(["sync", "--study", str(study)]) == 0
+    assert len(made) == len(names(study)), "all are written anew"
+    assert sorted(calls(server)) == sorted(names(study))
+
+
+def test_a_refusal_that_ends_with_zero_is_no_upload(
+    study: Path, server: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (server / "says no").touch()
+    assert main(["sync", "--study", str(study)]) == 2
+    assert "permission denied" in capsys.readouterr().err
+    ledger = read_json(study / "wandb" / "logged.json")
+    assert not any(entry["uploaded"] for entry in ledger.values())
+    (server / "says no").unlink()
+    assert main(["sync", "--study", str(study)]) == 0
+    assert all(entry["uploaded"] for entry in read_json(study / "wandb" / "logged.json").values())
+
+
+def test_the_address_of_a_run_comes_into_the_record(study: Path, server: Path) -> None:
+    assert main(["sync", "--study", str(study)]) == 0
+    rows = read_json(study / "tracking.json")["runs"]
+    assert rows and all(row["uploaded"] for row in rows)
+    assert {row["url"] for row in rows} == {
+        f"https://wandb.example/us/p/runs/{row['wandb_id']}" for row in rows
+    }
 
 
 def test_a_run_still_at_work_is_left_for_later(

@@ -12,6 +12,7 @@ from tracking_stubs import KEY, Copy, of_kind, records, several, stub, track
 
 from scalelab.files import digest, read_json, write_json
 from scalelab.tracking import mirror
+from scalelab.tracking.trackers import Upload
 from scalelab.tracking.trackers import wandb as of_wandb
 from scalelab.training.run import read_metrics
 
@@ -193,7 +194,11 @@ def test_the_environment_has_the_last_word(
     made: list[Copy] = []
     stub(monkeypatch, lambda **settings: Copy(made, **settings))
     sent: list[Path] = []
-    monkeypatch.setattr(of_wandb, "TRACKER", replace(of_wandb.TRACKER, upload=sent.append))
+    monkeypatch.setattr(
+        of_wandb,
+        "TRACKER",
+        replace(of_wandb.TRACKER, upload=lambda path: sent.append(path) or Upload()),
+    )
     if variable is not None:
         monkeypatch.setenv("WANDB_MODE", variable)
     assert track(results, "--mode", option)["mode"] == mode

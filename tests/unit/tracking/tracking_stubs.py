@@ -29,6 +29,10 @@ with open(server / "calls", "a") as calls:
     calls.write(log.stem.removeprefix("run-") + "\\n")
 if (server / "refuses").exists():
     sys.exit("api_key not configured (no-tty). call wandb login [your_api_key]")
+if (server / "says no").exists():
+    print("wandb: ERROR permission denied", file=sys.stderr)
+    sys.exit(0)  # as the real one does at 401 and 403
+print("wandb: Syncing: https://wandb.example/us/p/runs/" + log.stem.removeprefix("run-"))
 shutil.copy(log, server / log.name)  # the same id replaces what was there
 if (server / "dies").exists():
     os.kill(os.getppid(), signal.SIGKILL)  # the kill comes before the mark
