@@ -13,7 +13,7 @@ from scalelab.tracking.record import Record
 
 @dataclass(frozen=True)
 class Upload:
-    """What came of an upload: a sentence if it failed, and the address of the run if it is known."""
+    """What came of an upload: a sentence if it failed, and the address of the run if known."""
 
     fault: str | None = None
     url: str | None = None

@@ -12,10 +12,13 @@ import pytest
 from live_study import at_work, begin, ended, evaluated, gone, plan, recycled
 
 from scalelab.cli import main
-from scalelab.files import write_json
+from scalelab.files import read_json, write_json
+from scalelab.live.announce import FILE
+from scalelab.live.choose import chosen
 from scalelab.live.left import flops_share, seconds_left, tokens_left
 from scalelab.live.status import as_json, as_text
 from scalelab.live.study import read
+from scalelab.training.progress import LIVE, Whole
 
 Spec = Callable[..., dict[str, Any]]
 
@@ -162,6 +165,52 @@ def test_the_rounds_of_an_adaptive_study_are_its_runs(tmp_path: Path, made: dict
     study = read(folder)
     assert [job.plan["id"] for job in study.runs] == chosen
     assert "adaptive: 1 rounds decided, so runs may be added" in as_text(study)
+
+
+def test_trunks_and_lines_of_an_adaptive_study_are_those_of_its_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan(
+        ladder={"widths": [8, 16, 24]},
+        design={"kind": "grid", "tokens": [20_000, 60_000]},
+        training={
+            "batch_tokens": 256,
+            "lr": 1e-2,
+            "schedule": {"kind": "wsd", "warmup_tokens": 2_000, "share_trunk": True},
+        },
+    )
+    folder = begin(tmp_path, made, adaptive=True)
+    short = min(made["runs"], key=lambda item: item["C"])["id"]
+    write_json(folder / "rounds" / "0.json", {"runs": [short], "stop": None})
+    study = read(folder)
+    assert len(study.runs) == 1
+    (trunk,) = study.trunks
+    assert short in trunk.plan["needed_by"]
+    steps = [
+        row["steps"] for row in read_json(folder / FILE)["trunks"] if short in row["needed_by"]
+    ]
+    assert trunk.plan["steps"] == min(steps)
+    monkeypatch.setenv(LIVE, str(folder / FILE))
+    assert Whole.of_environment().prefix() == "[0/1 done, 0 running] "
+
+
+@pytest.mark.parametrize("content", ["[]", '{"study": "micro"}'])
+def test_an_odd_file_is_one_sentence(
+    tmp_path: Path, made: dict[str, Any], content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = begin(tmp_path, made)
+    (folder / FILE).write_text(content)
+    assert main(["status", "--study", str(folder)]) == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_a_study_is_named_from_within_too(
+    tmp_path: Path, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = begin(tmp_path, made)
+    ended(tmp_path, made, 0)
+    monkeypatch.chdir(folder)
+    assert read(chosen(Path("."))).count("ok") == 1
 
 
 def test_the_stretches_of_a_trunk_are_jobs(tmp_path: Path) -> None:

@@ -82,6 +82,14 @@ def test_of_a_law_of_both_it_is_the_best_split(grid):
         for name, value in (("N", one.n), ("D", one.d), ("loss", one.loss)):
             assert row[name] == pytest.approx([value, *one.intervals[name]], rel=1e-5)
         assert row["flops"] == pytest.approx(6 * row["N"][0] * row["D"][0], rel=1e-6)
+    largest = max(run.size for run in grid.runs)
+    rates = [
+        run.number("flops_per_second") * run.number("C_6ND") / run.number("C")
+        for run in grid.runs
+        if run.size == largest
+    ]
+    counted = found["speed"]["flops_per_second"]
+    assert counted == pytest.approx(sum(rates) / len(rates)), "as the budget is: 6 N D"
     texts = planner.table(found)
     assert [row["beyond"] for row in texts] == [False, False, True, True]
     assert "[" in texts[0]["texts"]["N"] and "[" in texts[0]["texts"]["loss"]
