@@ -44,6 +44,7 @@ def test_same_input_gives_same_bytes_in_every_format(case, design, tmp_path, nam
 
 @pytest.mark.parametrize("name", ["scaling_law", "loss_vs_tokens"])
 def test_pdf_has_truetype_fonts_and_no_date(case, tmp_path, name):
+    """Case P01: publishers refuse Type 3."""
     pdf = draw(name, case("usual"), tmp_path, formats=("pdf",))[0].read_bytes()
     assert b"/Type3" not in pdf
     assert b"/CIDFontType2" in pdf or b"/TrueType" in pdf

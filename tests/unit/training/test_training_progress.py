@@ -152,9 +152,9 @@ def test_a_run_that_was_stopped_says_so_and_goes_on_with_its_curve(
 
     monkeypatch.setattr(Progress, "begin", look)
     train(spec(), corpus_folder, folder, 1, lambda _: None)
-    assert begun[0]["step"] == 20
-    assert len(begun[0]["curve"]) == 20
-    assert "ended" not in begun[0]
+    assert [one["step"] for one in begun] == [0, 20], "before and after its state is found"
+    assert len(begun[-1]["curve"]) == 20
+    assert not any("ended" in one for one in begun)
 
 
 def test_an_error_is_noted_as_one(spec: Spec, trainer: Make, tmp_path: Path) -> None:
