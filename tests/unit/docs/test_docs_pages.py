@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from scalelab import config
 from scalelab.evaluation.collect import row
+from scalelab.files import write_json
 from scalelab.library import importers
 from scalelab.plan.runs import build
 
@@ -43,7 +44,12 @@ def parts(page: str) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if parts(page)])
-def test_study_files_on_pages_are_study_files(page: str) -> None:
+def test_study_files_on_pages_are_study_files(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = {"value": 4e-3, "at": 1.5e5, "exponent": -0.4, "of": "N"}
+    write_json(tmp_path / "lr-sweep" / "laws.json", {"answers": [{"axis": "lr", "rule": rule}]})
+    monkeypatch.setattr("scalelab.config.swept.RESULTS", tmp_path)
     for line, text in parts(page):
         if page in EXTENSIONS and KEYS.match(text) and "\n" not in text:
             continue  # names what the page adds: test_docs_extensions.py plans it

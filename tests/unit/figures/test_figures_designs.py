@@ -86,7 +86,7 @@ def test_the_command_draws_what_the_study_has_and_refuses_what_is_asked_in_vain(
     words += ["--formats", "svg", "--out", str(tmp_path / "out")]
     assert command.run(parser.parse_args(words)) == 0
     drawn = {path.stem for path in (tmp_path / "out").glob("*.svg")}
-    assert drawn == {"cost", "loss_vs_flops", "loss_vs_tokens", "optimum", "scaling_law"}
+    assert drawn == {"axis", "cost", "loss_vs_flops", "loss_vs_tokens", "optimum", "scaling_law"}
     with pytest.raises(UserError, match="no answer frontier"):
         command.run(parser.parse_args([*words, "--only", "contours"]))
 
