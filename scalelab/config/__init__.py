@@ -1,7 +1,8 @@
 """Study files: YAML -> frozen dataclasses. An unknown key is an error that names the near one."""
 
+from scalelab.config.corpus import CorpusConfig, SyntheticConfig
 from scalelab.config.reading import check, check_tokens, load, parse, resolved, with_values
-from scalelab.config.schema import CorpusConfig, PowerRule, Study, SyntheticConfig
+from scalelab.config.schema import PowerRule, Study
 
 __all__ = [
     "CorpusConfig",

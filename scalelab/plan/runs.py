@@ -8,8 +8,8 @@ from typing import Any
 from scalelab.config import Study, check, check_tokens, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
-from scalelab.plan import designs, synthetic
-from scalelab.plan.data import fingerprint
+from scalelab.plan import designs
+from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count
 from scalelab.plan.recipe import FORMAT, specification
@@ -144,7 +144,7 @@ def corpus_of(study: Study) -> dict[str, Any]:
     """Specification of the study's corpus."""
     return {
         "format": FORMAT,
-        "config": synthetic.settings(study.corpus),
+        "config": settings(study.corpus),
         "seed": study.seed,
         "fingerprint": fingerprint(study.corpus),
     }

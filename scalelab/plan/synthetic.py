@@ -1,8 +1,5 @@
 """What a study must say beside `source: synthetic`, so that the text stays what theory knows."""
 
-from dataclasses import asdict
-from typing import Any
-
 from scalelab.config import CorpusConfig
 from scalelab.errors import UserError
 
@@ -16,12 +13,6 @@ BYTE_TOKENS = 257
 """Ids of a BPE vocabulary before the first merge; each key is one merge."""
 SMALLEST_SPLIT = 50 * DOCUMENT_TOKENS
 """A held-out document may fill 1/50 of its split, and is cut where it is longer."""
-
-
-def settings(config: CorpusConfig) -> dict[str, Any]:
-    """The configuration as it enters a corpus's id; the section is left out for real text."""
-    plain = asdict(config)
-    return plain if config.source == NAME else {key: plain[key] for key in plain if key != NAME}
 
 
 def check(config: CorpusConfig) -> None:

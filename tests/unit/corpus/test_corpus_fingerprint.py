@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from scalelab.config import CorpusConfig
+from scalelab.config import CorpusConfig, load
 from scalelab.errors import UserError
+from scalelab.files import digest
 from scalelab.plan import data
 
 
@@ -121,3 +122,9 @@ def test_bad_paths(folder: Path, path: str, message: str) -> None:
 def test_files_needs_paths() -> None:
     with pytest.raises(UserError, match=r"corpus\.paths: empty"):
         data.fingerprint(CorpusConfig(source="files"))
+
+
+def test_the_default_corpus_keeps_the_name_it_had_before_keys_were_added():
+    quickstart = load(Path(__file__).parents[3] / "config" / "quickstart.yaml").corpus
+    assert digest(data.settings(quickstart)) == "5148f14797d1"
+    assert "synthetic" not in data.settings(quickstart)

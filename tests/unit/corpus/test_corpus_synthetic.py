@@ -17,8 +17,8 @@ from scalelab.corpus.prepare import prepare
 from scalelab.corpus.shards import load
 from scalelab.corpus.sources import get_source
 from scalelab.errors import UserError
-from scalelab.plan.data import fingerprint
-from scalelab.plan.synthetic import DOCUMENT_TOKENS, FACTS, settings
+from scalelab.plan.data import fingerprint, settings
+from scalelab.plan.synthetic import DOCUMENT_TOKENS, FACTS
 
 
 def corpus(**fields: Any) -> CorpusConfig:
