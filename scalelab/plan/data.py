@@ -12,7 +12,7 @@ from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from scalelab.config import CorpusConfig
+from scalelab.config import CorpusConfig, PartConfig
 from scalelab.errors import UserError
 from scalelab.files import file_sha256
 from scalelab.plan import synthetic
@@ -44,8 +44,22 @@ def settings(config: CorpusConfig) -> dict[str, Any]:
     A later key that stands at its default is left out, so that a new version of scalelab with a
     new key finds the corpora that an earlier one made.
     """
-    plain, default = dataclasses.asdict(config), dataclasses.asdict(CorpusConfig())
-    return {key: plain[key] for key in plain if key in FIRST_KEYS or plain[key] != default[key]}
+    plain = dataclasses.asdict(config)
+    given = given_keys(plain, CorpusConfig) | {key: plain[key] for key in FIRST_KEYS}
+    if config.mixture:
+        given["mixture"] = [given_keys(part, PartConfig) for part in plain["mixture"]]
+    return given
+
+
+def given_keys(plain: dict[str, Any], kind: type) -> dict[str, Any]:
+    """What in a section, as plain data, differs from the defaults of its dataclass."""
+    fields = {item.name: item for item in dataclasses.fields(kind)}
+    return {key: value for key, value in plain.items() if value != _default(fields[key])}
+
+
+def _default(item: "dataclasses.Field[Any]") -> Any:
+    made = item.default_factory is not dataclasses.MISSING
+    return item.default_factory() if made else item.default  # type: ignore[misc]
 
 
 def fingerprint(config: CorpusConfig) -> dict:

@@ -54,7 +54,7 @@ def _sections(kind: Any, prefix: str = "") -> list[tuple[str, Any]]:
     for item in dataclasses.fields(kind):
         inner = _section_of(item.type)
         if inner is not None:
-            name = prefix + item.name + ("[]" if item.name in ("fits", "shapes") else "")
+            name = prefix + item.name + ("[]" if item.name in ("fits", "shapes", "mixture") else "")
             out += [(name, inner), *_sections(inner, name + ".")]
     return out + ([("(a power rule)", schema.PowerRule)] if not prefix else [])
 
@@ -88,6 +88,14 @@ def _default(item: "dataclasses.Field[Any]") -> str:
 
 
 def _field_docstrings(kind: Any) -> dict[str, str]:
+    """Notes under the fields of a dataclass and of those that it extends."""
+    out: dict[str, str] = {}
+    for base in kind.__mro__[-2::-1]:  # all but `object`, the outermost first
+        out |= _own_docstrings(base)
+    return out
+
+
+def _own_docstrings(kind: Any) -> dict[str, str]:
     body = ast.parse(inspect.getsource(kind)).body[0]
     assert isinstance(body, ast.ClassDef)
     out = {}
