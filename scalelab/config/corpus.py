@@ -107,9 +107,19 @@ class CorpusConfig(SourceConfig):
     """Tokens of the test split, the one that is reported."""
     tuning_tokens: HeldOutTokens = 262_144
     """Tokens of the tuning split, for sweeps and for curves during training."""
-    tokenizer: Literal["bpe", "bytes"] = "bpe"
-    """Byte-level BPE trained on the training split alone, or raw bytes."""
+    tokenizer: Annotated[str, Field(min_length=1)] = "bpe"
+    """bpe (byte-level) or unigram, trained on the training split alone; bytes; or one made
+    elsewhere: a name on the Hugging Face hub (gpt2, owner/model@revision), the path of a folder, of
+    a tokenizer.json or of a .tiktoken file, or tiktoken:NAME."""
     vocab_size: Annotated[int, BeforeValidator(to_count), Field(ge=257, le=65536)] = 512
-    """Size of the BPE vocabulary, the document separator included. bytes always has 257."""
+    """Size of the vocabulary of bpe and unigram, the document separator included. bytes always has
+    257, others what they have."""
+    separator: str | None = None
+    """For a tokenizer made elsewhere: its token that separates documents. None: the one that it
+    names as the end of a text, or one of the usual ones."""
+    round_trip: bool = True
+    """Refuse a tokenizer that loses something of the held-out text (lower case, unknown
+    characters). false scores it all the same: bits per byte still count the bytes of the
+    text, so they are too low by what was lost."""
     synthetic: SyntheticConfig | None = None
     """For synthetic: what is made."""

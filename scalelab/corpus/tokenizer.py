@@ -1,4 +1,4 @@
-"""Byte-level tokenizers: BPE trained on training text, or raw bytes. Id 0 separates documents."""
+"""Texts to ids and back, on all cores: what is the same for every kind of tokenizer."""
 
 import json
 import os
@@ -9,53 +9,21 @@ from pathlib import Path
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 
+from scalelab.corpus.tokenizers.bpe import train_bpe as train_bpe
+from scalelab.corpus.tokenizers.raw import byte_tokenizer as byte_tokenizer
+from scalelab.corpus.tokenizers.separators import SEPARATOR as SEPARATOR
 from scalelab.errors import UserError
+from scalelab.plan.tokenizers import BYTES_VOCABULARY as BYTES_VOCABULARY
 
-SEPARATOR = "<|endoftext|>"
-SEPARATOR_ID = 0
-BYTES_VOCABULARY = 257
+MOST_IDS = 2**32
 _BATCH_CHARACTERS = 4_000_000
 
 
-def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Byte-level BPE (Sennrich et al. 2016; byte alphabet of GPT-2) with `vocab_size` ids.
-
-    Id 0 is the separator and the next 256 are the bytes, so any text can be encoded.
-
-    Raises:
-        UserError: the text has too few distinct pairs for a vocabulary of that size.
-    """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=2,
-        show_progress=False,
-        special_tokens=[SEPARATOR],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    found = tokenizer.get_vocab_size()
-    if found < vocab_size:
-        raise UserError(
-            f"corpus.vocab_size: the training text yields only {found:,} tokens, "
-            f"expected {vocab_size:,}; use a smaller vocabulary or more text"
-        )
-    return tokenizer
-
-
-def byte_tokenizer() -> Tokenizer:
-    """One id a byte: id 0 separates documents, byte b has id b + 1."""
-    characters = _byte_characters()
-    vocabulary = {SEPARATOR: SEPARATOR_ID} | {characters[b]: b + 1 for b in range(256)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([SEPARATOR])
-    return tokenizer
+def size_of(tokenizer: Tokenizer) -> int:
+    """Size of the vocabulary of a model: the largest id and one more, holes counted."""
+    return int(max(tokenizer.get_vocab(with_added_tokens=True).values())) + 1
 
 
 def save(tokenizer: Tokenizer, path: Path) -> None:
@@ -65,15 +33,22 @@ def save(tokenizer: Tokenizer, path: Path) -> None:
 
 
 def encode(
-    tokenizer: Tokenizer, texts: list[str], progress: Callable[[int], None] | None = None
+    tokenizer: Tokenizer,
+    texts: Iterable[str],
+    progress: Callable[[int], None] | None = None,
+    separator: int = 0,
 ) -> Iterator[np.ndarray]:
     """Ids of each text in order, int arrays of shape (tokens,), on all cores.
 
-    A separator that is written out in a text is text like any other, never id 0. `progress` is
-    called with the number of texts done.
+    A special token that is written out in a text is text like any other, and none is added.
+    `progress` is called with the number of texts done. `texts` is read a batch at a time.
+
+    Raises:
+        UserError: the tokenizer reads its separator in a text all the same.
     """
-    dtype = token_dtype(tokenizer.get_vocab_size())
-    raw = tokenizer.get_vocab_size() == BYTES_VOCABULARY and not _merges(tokenizer)
+    size = size_of(tokenizer)
+    dtype = token_dtype(size)
+    raw = size == BYTES_VOCABULARY and not _merges(tokenizer)
     tokenizer.encode_special_tokens = True
     done = 0
     for batch in _batches(texts):
@@ -82,38 +57,66 @@ def encode(
                 codes = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
                 yield codes.astype(dtype) + dtype.type(1)
         else:
-            for found in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
-                yield np.array(found.ids, dtype=dtype)
+            for text, found in zip(
+                batch, tokenizer.encode_batch_fast(batch, add_special_tokens=False), strict=True
+            ):
+                ids = np.array(found.ids, dtype=dtype)
+                if (ids == separator).any():
+                    raise UserError(
+                        f"corpus: the tokenizer reads its separator (id {separator}) in the text "
+                        f"{text[:60]!r}...; name another token with corpus.separator"
+                    )
+                yield ids
         done += len(batch)
         if progress is not None:
             progress(done)
 
 
-def check_round_trip(tokenizer: Tokenizer, texts: list[str], ids: list[np.ndarray]) -> None:
-    """`UserError` unless every text is what its ids decode to, byte for byte."""
+def check_round_trip(
+    tokenizer: Tokenizer, texts: list[str], ids: list[np.ndarray], names: list[str] | None = None
+) -> None:
+    """`UserError` unless every text is what its ids decode to, byte for byte.
+
+    It names the document (`names`, in the order of the texts) and the first difference.
+    """
     decoded = tokenizer.decode_batch([row.tolist() for row in ids], skip_special_tokens=False)
-    for text, back in zip(texts, decoded, strict=True):
+    for number, (text, back) in enumerate(zip(texts, decoded, strict=True)):
         if back != text:
-            raise UserError(f"corpus: the tokenizer does not give back the text {text[:60]!r}...")
+            where = names[number] if names is not None else f"document {number + 1}"
+            at = first_difference(text, back)
+            raise UserError(
+                f"corpus: {where}: the tokenizer does not give back its text: character {at + 1:,} "
+                f"is {_around(text, at)}, decoded it is {_around(back, at)}; choose one that loses "
+                "nothing, or set corpus.round_trip: false, which makes bits per byte too low"
+            )
+
+
+def first_difference(text: str, back: str) -> int:
+    """Place of the first character in which two texts differ."""
+    shorter = min(len(text), len(back))
+    step = next((at for at in range(0, shorter, 4096) if text[at : at + 4096] != back[at : at + 4096]), None)
+    if step is None:
+        return shorter
+    ends = range(step, min(step + 4096, shorter))
+    return next((at for at in ends if text[at] != back[at]), shorter)
+
+
+def _around(text: str, at: int) -> str:
+    return repr(text[at : at + 20]) if at < len(text) else "the end"
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
-    """uint16 up to 65,536 ids, uint32 above."""
+    """uint16 up to 65,536 ids, uint32 up to 2^32.
+
+    Raises:
+        UserError: there are more.
+    """
+    if vocab_size > MOST_IDS:
+        raise UserError(f"corpus: {vocab_size:,} ids, expected at most {MOST_IDS:,}")
     return np.dtype("<u2") if vocab_size <= 65_536 else np.dtype("<u4")
 
 
-def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
-    """Bytes of UTF-8 that each id stands for, shape (vocab,); 0 for the separator.
-
-    Exact for byte-level vocabularies: a token is a string with one character a byte.
-    """
-    lengths = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
-    for token, index in tokenizer.get_vocab().items():
-        lengths[index] = 0 if index == SEPARATOR_ID else len(token)
-    return lengths
-
-
-def _batches(texts: list[str]) -> Iterator[list[str]]:
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     for text in texts:
@@ -126,15 +129,5 @@ def _batches(texts: list[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _byte_characters() -> dict[int, str]:
-    """The character that the byte-level alphabet of GPT-2 gives each byte.
-
-    Printable bytes stand for themselves; the others get code points from 256 on, in order.
-    """
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [b for b in range(256) if b not in printable]
-    return {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(others)}
-
-
 def _merges(tokenizer: Tokenizer) -> bool:
-    return bool(json.loads(tokenizer.to_str())["model"]["merges"])
+    return bool(json.loads(tokenizer.to_str())["model"].get("merges", True))

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from scalelab.config import CorpusConfig, PartConfig
 from scalelab.errors import UserError
 from scalelab.files import file_sha256
-from scalelab.plan import synthetic
+from scalelab.plan import synthetic, tokenizers
 
 FALLBACK = ("torch", "transformers", "datasets", "snakemake", "pandas", "wandb", "scipy")
 """Roots of `runtime` where scalelab runs from a source folder and is not installed."""
@@ -68,7 +68,8 @@ def fingerprint(config: CorpusConfig) -> dict:
     For the sources python and docstrings: `{"python": version, "packages": {name: version}}`, the
     standard library under the name `stdlib`. For gcide: `{"packages": {name: version}}`. For files:
     `{"files": [{"name", "bytes", "sha256"}]}` sorted by name. For synthetic nothing, since its
-    configuration says all. Two equal fingerprints and two equal configurations give equal corpora.
+    configuration says all. A tokenizer made elsewhere adds `"tokenizer"`, its files (see
+    `tokenizers.identity`). Two equal fingerprints and two equal configurations give equal corpora.
 
     Raises:
         UserError: a setting does not go with the source synthetic; a package is not installed; a
@@ -76,6 +77,10 @@ def fingerprint(config: CorpusConfig) -> dict:
             file.
     """
     synthetic.check(config)
+    return {**_of_text(config), **tokenizers.identity(config)}
+
+
+def _of_text(config: CorpusConfig) -> dict:
     if config.source == synthetic.NAME:
         return {}
     if config.source == "files":

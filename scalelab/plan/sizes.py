@@ -7,6 +7,7 @@ from typing import Any
 
 from scalelab.config import Study
 from scalelab.errors import UserError
+from scalelab.plan import tokenizers
 from scalelab.plan.families import Counts, Shape, count
 
 
@@ -26,7 +27,7 @@ class Rung:
 
 def vocabulary(study: Study) -> int:
     """Size of the vocabulary that the models see."""
-    return 257 if study.corpus.tokenizer == "bytes" else study.corpus.vocab_size
+    return tokenizers.vocabulary(study.corpus)
 
 
 def shape_of(study: Study, width: int | None = None) -> Shape:
