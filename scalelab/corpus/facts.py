@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from scalelab.corpus.tokenizer import SEPARATOR_ID
+from scalelab.corpus.tokenizer import SEPARATOR
 from scalelab.plan.synthetic import DOCUMENT_TOKENS, FACTS
 from scalelab.seeds import stream
 
@@ -115,7 +115,7 @@ def token_costs(settings: dict[str, Any], tokenizer: Tokenizer, ids: np.ndarray)
     before, now = ids[:-1], ids[1:]
     costs = np.full(len(now), math.log(FACTS))  # of a separator
     key = key_at[now] >= 0
-    opening = np.where(before[key] == SEPARATOR_ID, 0.0, math.log1p(-1 / FACTS))
+    opening = np.where(before[key] == number[SEPARATOR], 0.0, math.log1p(-1 / FACTS))
     costs[key] = -np.log(law[key_at[now[key]]]) - opening
     value = value_at[now] >= 0
     right = own[key_at[before[value]]] == value_at[now[value]]

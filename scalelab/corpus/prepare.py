@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from scalelab.config import CorpusConfig
+from scalelab.corpus import coder as coding
 from scalelab.corpus import tokenizer as tok
 from scalelab.corpus.clean import Cleaned, clean, text_sha256
+from scalelab.corpus.coder import Coder
 from scalelab.corpus.documents import Document, Tally, utf8_size
 from scalelab.corpus.overlap import random_table, shared_windows
 from scalelab.corpus.shards import write_tokens
@@ -78,9 +79,10 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
         )
     texts = [document.text for document in cleaned.documents]
     first_sampled = _sample_start(texts, cleaned.bytes)
-    tokenizer = _tokenizer(config, own_spelling(config) or texts[first_sampled:], report)
-    ids = _encode(tokenizer, texts, report)
-    table = random_table(tokenizer.get_vocab_size(), stream(seed, "corpus overlap"))
+    sample = own_spelling(config) or texts[first_sampled:]
+    coder = coding.make(config, spec["fingerprint"], sample, report)
+    ids = _encode(coder, texts, report)
+    table = random_table(coder.size, stream(seed, "corpus overlap"))
     parts = split(
         cleaned.documents,
         ids,
@@ -89,10 +91,13 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
         overlap_tokens=config["overlap_tokens"],
         table=table,
         report=report,
+        separator=coder.separator_id,
     )
-    tok.check_round_trip(tokenizer, texts[: parts.used], ids[: parts.used])
-    train = join(ids[parts.used :])
-    return _write(spec, out, read, cleaned, tokenizer, parts, train, table, report)
+    names = [document.name for document in cleaned.documents[: parts.used]]
+    coder.check(texts[: parts.used], ids[: parts.used], names)
+    pieces = {held.name: _piece_bytes(coder, held, texts, ids) for held in parts.heldout}
+    train = join(ids[parts.used :], coder.separator_id)
+    return _write(spec, out, read, cleaned, coder, parts, train, pieces, table, report)
 
 
 def _finished(spec: dict[str, Any], out: Path) -> dict[str, Any] | None:
@@ -131,15 +136,7 @@ def _sample_start(texts: list[str], total: int) -> int:
     return start
 
 
-def _tokenizer(config: dict[str, Any], sample: list[str], report: Report) -> Tokenizer:
-    if config["tokenizer"] == "bytes":
-        return tok.byte_tokenizer()
-    size = config["vocab_size"]
-    report(f"corpus: training a byte-level BPE of {size:,} tokens on {len(sample):,} documents")
-    return tok.train_bpe(sample, size)
-
-
-def _encode(tokenizer: Tokenizer, texts: list[str], report: Report) -> list[np.ndarray]:
+def _encode(coder: Coder, texts: list[str], report: Report) -> list[np.ndarray]:
     step = max(len(texts) // 4, 1)
     reported = 0
 
@@ -149,7 +146,7 @@ def _encode(tokenizer: Tokenizer, texts: list[str], report: Report) -> list[np.n
             reported = done
             report(f"corpus: {done:,} of {len(texts):,} documents tokenized")
 
-    return list(tok.encode(tokenizer, texts, progress))
+    return list(coder.encode(texts, progress))
 
 
 def _write(
@@ -157,18 +154,19 @@ def _write(
     out: Path,
     read: Tally,
     cleaned: Cleaned,
-    tokenizer: Tokenizer,
+    coder: Coder,
     parts: Split,
     train: np.ndarray,
+    pieces: dict[str, list[int]],
     table: np.ndarray,
     report: Report,
 ) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
-    vocab_size = tokenizer.get_vocab_size()
-    lengths = tok.token_byte_lengths(tokenizer)
     if len(train) <= 1:
         raise UserError("corpus: too small: no text is left for training")
-    splits = {"train": _summary(train, lengths, len(cleaned.documents) - parts.used)}
+    rest = cleaned.documents[parts.used :]
+    size = sum(utf8_size(document.text) for document in rest)
+    splits = {"train": _summary(train, size, len(rest), coder.separator_id)}
     width = spec["config"]["overlap_tokens"] or DEFAULT_WINDOW
     overlap: dict[str, Any] = {
         "window_tokens": width,
@@ -181,23 +179,26 @@ def _write(
         "largest_share_of_a_document": parts.largest_share,
     }
     for held in parts.heldout:
-        splits[held.name] = _summary(held.ids, lengths, len(held.documents))
+        size = sum(pieces[held.name])
+        splits[held.name] = _summary(held.ids, size, len(held.documents), coder.separator_id)
         splits[held.name]["pieces"] = len(held.pieces)
-        found, total = shared_windows(held.ids, train, width, tok.SEPARATOR_ID, table)
+        found, total = shared_windows(held.ids, train, width, coder.separator_id, table)
         overlap[f"{held.name}_windows_in_training"] = found / max(total, 1)
-        write_json(out / f"{held.name}.docs.json", _documents(held, cleaned.documents, lengths))
+        write_json(
+            out / f"{held.name}.docs.json", _documents(held, cleaned.documents, pieces[held.name])
+        )
     for name, ids in {"train": train, **{h.name: h.ids for h in parts.heldout}}.items():
-        write_tokens(out / f"{name}.bin", ids, vocab_size)
+        write_tokens(out / f"{name}.bin", ids, coder.size)
         report(
             f"corpus: {name}: {splits[name]['documents']:,} documents, "
             f"{splits[name]['tokens']:,} tokens, {splits[name]['bytes_per_token']:.2f} bytes each"
         )
     with atomic_path(out / "tokenizer.json") as temporary:
-        tok.save(tokenizer, temporary)
+        tok.save(coder.tokenizer, temporary)
     names = ["tokenizer.json", *(f"{s}.bin" for s in splits)]
     names += [f"{held.name}.docs.json" for held in parts.heldout]
     files = {name: file_sha256(out / name) for name in names}
-    used = np.bincount(train, minlength=vocab_size)
+    used = np.bincount(train, minlength=coder.size)
     hashed = {name: sha for name, sha in files.items() if not name.endswith(".docs.json")}
     data_hash = digest(hashed, 64)
     manifest: dict[str, Any] = {
@@ -205,11 +206,7 @@ def _write(
         "data_hash": data_hash,
         "splits": splits,
         "tokenizer": {
-            "kind": spec["config"]["tokenizer"],
-            "vocab_size": vocab_size,
-            "separator": tok.SEPARATOR,
-            "separator_id": tok.SEPARATOR_ID,
-            "dtype": tok.token_dtype(vocab_size).name,
+            **coder.described(),
             "ids_used_in_training": int((used > 0).sum()),
         },
         "text": {
@@ -224,7 +221,7 @@ def _write(
         "spec": spec,
     }
     heldout = {held.name: held.ids for held in parts.heldout}
-    truth = known_truth(spec["config"], tokenizer, heldout)
+    truth = known_truth(spec["config"], coder.tokenizer, heldout)
     if truth is not None:
         manifest["truth"] = truth
     manifest["provenance"] = provenance(spec, data_hash)
@@ -232,9 +229,18 @@ def _write(
     return manifest
 
 
-def _summary(ids: np.ndarray, lengths: np.ndarray, documents: int) -> dict[str, Any]:
-    size = int(np.bincount(ids, minlength=len(lengths)) @ lengths)
-    text_tokens = int((ids != tok.SEPARATOR_ID).sum())
+def _piece_bytes(coder: Coder, held: HeldOut, texts: list[str], ids: list[np.ndarray]) -> list[int]:
+    """Bytes of the original text of each piece of a held-out split."""
+    found, last, sizes = [], -1, np.zeros(0, dtype=np.int64)
+    for (start, end, document), begin in zip(held.pieces, held.starts, strict=True):
+        if document != last:
+            sizes, last = coder.bytes_of(texts[document], ids[document]), document
+        found.append(int(sizes[begin : begin + end - start].sum()))
+    return found
+
+
+def _summary(ids: np.ndarray, size: int, documents: int, separator: int) -> dict[str, Any]:
+    text_tokens = int((ids != separator).sum())
     return {
         "documents": documents,
         "tokens": len(ids),
@@ -243,7 +249,7 @@ def _summary(ids: np.ndarray, lengths: np.ndarray, documents: int) -> dict[str, 
     }
 
 
-def _documents(held: HeldOut, documents: list[Document], lengths: np.ndarray) -> dict[str, Any]:
+def _documents(held: HeldOut, documents: list[Document], sizes: list[int]) -> dict[str, Any]:
     number = {index: place for place, index in enumerate(held.documents)}
     return {
         "documents": [
@@ -251,8 +257,8 @@ def _documents(held: HeldOut, documents: list[Document], lengths: np.ndarray) ->
             for index in held.documents
         ],
         "pieces": [
-            [start, end, number[index], int(lengths[held.ids[start:end]].sum())]
-            for start, end, index in held.pieces
+            [start, end, number[index], size]
+            for (start, end, index), size in zip(held.pieces, sizes, strict=True)
         ],
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.corpus.tokenizer import SEPARATOR_ID, token_dtype
+from scalelab.corpus.tokenizer import token_dtype
 from scalelab.errors import UserError
 from scalelab.files import atomic_path, read_json
 
@@ -26,7 +26,7 @@ class Corpus:
             `document` come from one document (the clusters of a standard error).
         dtype: uint16 or uint32.
         vocab_size: ids are below this.
-        separator: id of `<|endoftext|>`.
+        separator: id of the token between documents, such as `<|endoftext|>`.
     """
 
     manifest: dict[str, Any]
@@ -94,7 +94,8 @@ def load(folder: Path) -> Corpus:
     for split in HELD_OUT:
         rows = read_json(folder / f"{split}.docs.json")["pieces"]
         pieces[split] = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    return Corpus(manifest, tokens, pieces, token_dtype(vocab_size), vocab_size, SEPARATOR_ID)
+    separator = int(manifest["tokenizer"]["separator_id"])
+    return Corpus(manifest, tokens, pieces, token_dtype(vocab_size), vocab_size, separator)
 
 
 def _check(path: Path, lowest: int, highest: int, vocab_size: int) -> None:

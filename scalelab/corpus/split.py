@@ -7,7 +7,6 @@ import numpy as np
 
 from scalelab.corpus.documents import Document
 from scalelab.corpus.overlap import free_runs, repeated_elsewhere
-from scalelab.corpus.tokenizer import SEPARATOR_ID
 from scalelab.errors import UserError
 
 SHORTEST_PIECE = 64
@@ -28,6 +27,8 @@ class HeldOut:
     """(start, end, document): token offsets in `ids`, separators left out, and which document."""
     documents: list[int] = field(default_factory=list)
     """Indices of the documents that have pieces, in order."""
+    starts: list[int] = field(default_factory=list)
+    """Where each piece begins in the tokens of its document."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def split(
     overlap_tokens: int,
     table: np.ndarray,
     report: Callable[[str], None],
+    separator: int = 0,
 ) -> Split:
     """Take documents in order into each split until it holds exactly its number of tokens.
 
@@ -68,6 +70,7 @@ def split(
         available: documents from the front that may be held out.
         overlap_tokens: width of a window; 0 leaves documents whole.
         table: from `overlap.random_table`.
+        separator: id that stands between documents.
 
     Raises:
         UserError: the documents do not suffice; the message has the counts.
@@ -79,13 +82,13 @@ def split(
     # the search starts with as many as are likely to do.
     for tokens in (wanted * 3 // 2, wanted * 3):
         count = _reach(lengths[:available], tokens, min(sizes.values()))
-        covered = _covered(ids, count, overlap_tokens, table)
-        result = _fill(ids, covered, sizes, SHARES[0])
+        covered = _covered(ids, count, overlap_tokens, table, separator)
+        result = _fill(ids, covered, sizes, SHARES[0], separator)
         if result is not None:
             break
     else:
-        covered = _covered(ids, available, overlap_tokens, table)
-        tries = (_fill(ids, covered, sizes, share) for share in SHARES)
+        covered = _covered(ids, available, overlap_tokens, table, separator)
+        tries = (_fill(ids, covered, sizes, share, separator) for share in SHARES)
         result = next((found for found in tries if found is not None), None)
     if result is None:
         free = sum(int((~row).sum()) for row in covered)
@@ -118,16 +121,18 @@ def _cap(size: int, share: int) -> int:
     return max(SMALLEST_CAP, size // share)
 
 
-def _covered(ids: list[np.ndarray], count: int, width: int, table: np.ndarray) -> list[np.ndarray]:
+def _covered(
+    ids: list[np.ndarray], count: int, width: int, table: np.ndarray, separator: int
+) -> list[np.ndarray]:
     if not width:
         return [np.zeros(len(row), dtype=bool) for row in ids[:count]]
-    return repeated_elsewhere(ids[:count], join(ids[count:]), width, table)
+    return repeated_elsewhere(ids[:count], join(ids[count:], separator), width, table)
 
 
-def join(ids: list[np.ndarray]) -> np.ndarray:
+def join(ids: list[np.ndarray], separator: int = 0) -> np.ndarray:
     """One stream: a separator, then each document with a separator after it."""
     dtype = ids[0].dtype if ids else np.dtype("<u2")
-    total = np.full(1 + sum(len(row) + 1 for row in ids), SEPARATOR_ID, dtype=dtype)
+    total = np.full(1 + sum(len(row) + 1 for row in ids), separator, dtype=dtype)
     place = 1
     for row in ids:
         total[place : place + len(row)] = row
@@ -136,13 +141,17 @@ def join(ids: list[np.ndarray]) -> np.ndarray:
 
 
 def _fill(
-    ids: list[np.ndarray], covered: list[np.ndarray], sizes: dict[str, int], share: int
+    ids: list[np.ndarray],
+    covered: list[np.ndarray],
+    sizes: dict[str, int],
+    share: int,
+    separator: int = 0,
 ) -> Split | None:
     """The splits, or None when the documents looked at do not suffice."""
     heldout: list[HeldOut] = []
     place = seen = overlap = short = capped = empty = 0
     for name, size in sizes.items():
-        parts = [np.full(1, SEPARATOR_ID, dtype=ids[0].dtype)]
+        parts = [np.full(1, separator, dtype=ids[0].dtype)]
         held = HeldOut(name, parts[0])
         room = size - 1
         while room > 0:
@@ -156,11 +165,12 @@ def _fill(
                     break
                 at = size - room
                 held.pieces.append((at, at + length, place))
+                held.starts.append(start)
                 parts.append(ids[place][start : start + length])
                 taken += length
                 room -= length
                 if room > 0:
-                    parts.append(np.full(1, SEPARATOR_ID, dtype=ids[0].dtype))
+                    parts.append(np.full(1, separator, dtype=ids[0].dtype))
                     room -= 1
             free = int((~covered[place]).sum())
             long = sum(end - start for start, end in runs)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 # Set before the library starts its threads: they are wanted, and a warning at a fork is not.
@@ -15,8 +15,9 @@ from scalelab.corpus.tokenizers.bpe import train_bpe as train_bpe
 from scalelab.corpus.tokenizers.raw import byte_tokenizer as byte_tokenizer
 from scalelab.corpus.tokenizers.separators import SEPARATOR as SEPARATOR
 from scalelab.errors import UserError
-from scalelab.plan.tokenizers import BYTES_VOCABULARY as BYTES_VOCABULARY
 
+SEPARATOR_ID = 0
+"""Id of the separator of the tokenizers that are made here; others have their own."""
 MOST_IDS = 2**32
 _BATCH_CHARACTERS = 4_000_000
 
@@ -46,9 +47,8 @@ def encode(
     Raises:
         UserError: the tokenizer reads its separator in a text all the same.
     """
-    size = size_of(tokenizer)
-    dtype = token_dtype(size)
-    raw = size == BYTES_VOCABULARY and not _merges(tokenizer)
+    dtype = token_dtype(size_of(tokenizer))
+    raw = tokenizer.to_str() == byte_tokenizer().to_str()
     tokenizer.encode_special_tokens = True
     done = 0
     for batch in _batches(texts):
@@ -73,7 +73,10 @@ def encode(
 
 
 def check_round_trip(
-    tokenizer: Tokenizer, texts: list[str], ids: list[np.ndarray], names: list[str] | None = None
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    ids: Sequence[np.ndarray],
+    names: Sequence[str] | None = None,
 ) -> None:
     """`UserError` unless every text is what its ids decode to, byte for byte.
 
@@ -94,11 +97,7 @@ def check_round_trip(
 def first_difference(text: str, back: str) -> int:
     """Place of the first character in which two texts differ."""
     shorter = min(len(text), len(back))
-    step = next((at for at in range(0, shorter, 4096) if text[at : at + 4096] != back[at : at + 4096]), None)
-    if step is None:
-        return shorter
-    ends = range(step, min(step + 4096, shorter))
-    return next((at for at in ends if text[at] != back[at]), shorter)
+    return next((at for at in range(shorter) if text[at] != back[at]), shorter)
 
 
 def _around(text: str, at: int) -> str:
@@ -127,7 +126,3 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _merges(tokenizer: Tokenizer) -> bool:
-    return bool(json.loads(tokenizer.to_str())["model"].get("merges", True))

@@ -16,7 +16,6 @@ import torch
 from tokenizers import Tokenizer
 
 from scalelab.corpus.shards import Corpus, load
-from scalelab.corpus.tokenizer import SEPARATOR_ID
 from scalelab.errors import UserError
 from scalelab.evaluation.run import load_model
 from scalelab.files import read_json, write_json
@@ -188,11 +187,13 @@ def _texts(
     model, shape = load_model(folder, read_json(folder / "run.json"))
     if not can_write(model):
         return [], f"the family {shape.family} does not give its logits"
-    tokenizer = tokenizer_of(corpora / row["corpus"])
+    folder_of_text = corpora / row["corpus"]
+    tokenizer = tokenizer_of(folder_of_text)
+    separator = int(read_json(folder_of_text / "manifest.json")["tokenizer"]["separator_id"])
     model = model.to(machine.device()).eval()
     texts = []
     for number, prompt in enumerate(prompts):
-        ids = [SEPARATOR_ID, *tokenizer.encode(prompt.text, add_special_tokens=False).ids]
+        ids = [separator, *tokenizer.encode(prompt.text, add_special_tokens=False).ids]
         generator = torch.Generator().manual_seed(stream(settings.seed, f"samples-{number}"))
         added = write(
             model,
@@ -201,7 +202,7 @@ def _texts(
             shape.context,
             settings.temperature,
             generator,
-            SEPARATOR_ID,
+            separator,
         )
         # Decoded with the prompt, since a character may be cut by the end of the prompt.
         whole = _decode(tokenizer, [*ids[1:], *added]).rstrip(CUT)

@@ -77,7 +77,8 @@ def fingerprint(config: CorpusConfig) -> dict:
             file.
     """
     synthetic.check(config)
-    return {**_of_text(config), **tokenizers.identity(config)}
+    tokenizers.check(config)
+    return {**_of_text(config), **tokenizers.identity(config.tokenizer)}
 
 
 def _of_text(config: CorpusConfig) -> dict:

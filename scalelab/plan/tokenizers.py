@@ -47,7 +47,9 @@ def kind_of(name: str) -> str:
     """`bpe`, `unigram`, `bytes`, `tiktoken` or `pretrained`."""
     if name in OWN:
         return name
-    return "tiktoken" if name.startswith(ranks.PREFIX) or name.endswith(ranks.SUFFIX) else "pretrained"
+    return (
+        "tiktoken" if name.startswith(ranks.PREFIX) or name.endswith(ranks.SUFFIX) else "pretrained"
+    )
 
 
 def vocabulary(config: CorpusConfig) -> int:
@@ -77,25 +79,24 @@ def check(config: CorpusConfig) -> None:
         )
 
 
-def identity(config: CorpusConfig) -> dict[str, Any]:
+def identity(name: str) -> dict[str, Any]:
     """What in the fingerprint of a corpus stands for its tokenizer; empty for one made here.
 
     `{"tokenizer": {"files": [{"name", "bytes", "sha256"}]}}`, so that another file under the same
     name is another corpus.
     """
-    check(config)
-    if config.tokenizer in OWN:
+    if name in OWN:
         return {}
-    found = find(config.tokenizer)
+    found = find(name)
     if found.folder is None:
         return {"tokenizer": {"files": [], "sha256": ranks.named(found.name).sha256}}
     rows = [
         {
-            "name": name,
-            "bytes": (found.folder / name).stat().st_size,
-            "sha256": file_sha256(found.folder / name),
+            "name": part,
+            "bytes": (found.folder / part).stat().st_size,
+            "sha256": file_sha256(found.folder / part),
         }
-        for name in found.files
+        for part in found.files
     ]
     return {"tokenizer": {"files": rows}}
 

@@ -1,6 +1,7 @@
 """Which token stands between documents."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ USUAL = (
 
 
 def separator_of(
-    tokenizer: Tokenizer, asked: str | None = None, folder: Path | None = None
+    tokenizer: Tokenizer, asked: str | None = None, settings: Sequence[Path] = ()
 ) -> tuple[str, int]:
     """The token that separates documents, and its id.
 
-    It is `asked` for; or the one that the files in `folder` call the end of a text (`eos_token`);
+    It is `asked` for; or the one that the files `settings` call the end of a text (`eos_token`);
     or the first of the usual ones that the vocabulary holds.
 
     Raises:
@@ -37,7 +38,7 @@ def separator_of(
                 f"{_names(special)}"
             )
         return asked, found
-    for name in (_declared(folder), *USUAL):
+    for name in (_declared(settings), *USUAL):
         found = None if name is None else tokenizer.token_to_id(name)
         if name is not None and found is not None:
             return name, found
@@ -47,11 +48,11 @@ def separator_of(
     )
 
 
-def _declared(folder: Path | None) -> str | None:
+def _declared(settings: Sequence[Path]) -> str | None:
     """`eos_token` of the files beside a tokenizer.json."""
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+    for path in settings:
         try:
-            held: Any = json.loads((folder / name).read_text(encoding="utf-8")) if folder else {}
+            held: Any = json.loads(path.read_text(encoding="utf-8"))
             token = held.get("eos_token")
         except (OSError, ValueError, AttributeError):
             continue

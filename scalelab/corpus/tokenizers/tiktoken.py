@@ -52,4 +52,3 @@ def converted(encoding: ranks.Encoding) -> Tokenizer:
 
 def _possessive(pattern: str) -> str:
     return re.sub(r"(\{\d+(?:,\d*)?\})\+", r"\1", pattern)
-

@@ -50,8 +50,10 @@ def _settled(pieces: list[list[Any]]) -> list[list[Any]]:
     while start > 1 and len(rest[start - 1][0]) == 1 and _follows(rest[start - 2], rest[start - 1]):
         start -= 1
     floor = rest[-1][1]
-    even = [[piece, round(floor if at >= start else score, DIGITS)] for at, (piece, score) in
-            enumerate(rest)]
+    even = [
+        [piece, round(floor if at >= start else score, DIGITS)]
+        for at, (piece, score) in enumerate(rest)
+    ]
     return [separator, *sorted(even, key=lambda row: (-row[1], row[0]))]
 
 
