@@ -14,7 +14,7 @@ from scalelab.corpus.token_bytes import byte_table, bytes_of_tokens
 from scalelab.corpus.tokenizers.separators import separator_of
 from scalelab.errors import UserError
 from scalelab.files import read_json
-from scalelab.plan.tokenizers import OWN, SETTINGS, find, identity
+from scalelab.plan.tokenizers import OWN, find, identity, settings_files
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,7 @@ def make(
                 "plan again"
             )
         found = find(name)
-        settings = [
-            found.folder / part for part in SETTINGS if found.folder and part in found.files
-        ]
+        settings = settings_files(found)
     tokenizer = tokenizers.make(config, sample, report)
     separator, index = separator_of(tokenizer, config["separator"], settings)
     return _coder(tokenizer, name, separator, index, config["round_trip"])

@@ -75,7 +75,7 @@ def check(config: CorpusConfig) -> None:
     if config.separator is not None and config.tokenizer in OWN:
         raise UserError(
             f"corpus.separator: found {config.separator!r} with the tokenizer "
-            f"{config.tokenizer!r}, which has <|endoftext|>; the key is for tokenizers made elsewhere"
+            f"{config.tokenizer!r}, which has <|endoftext|>; the key is for one made elsewhere"
         )
 
 
@@ -163,8 +163,8 @@ def open_slow(found: Found) -> Any:
         ) from None
     if backend is None:
         raise UserError(
-            f"corpus.tokenizer: {found.name}: {type(opened).__name__} has no fast version, expected "
-            f"a tokenizer that can be written as {FAST}"
+            f"corpus.tokenizer: {found.name}: {type(opened).__name__} has no fast version, "
+            f"expected a tokenizer that can be written as {FAST}"
         )
     return backend
 
@@ -177,8 +177,8 @@ def _local(name: str, path: Path) -> Found:
     if path.is_file():
         if path.suffix != ".json":
             raise UserError(
-                f"corpus.tokenizer: {path}: expected a folder of a tokenizer, a tokenizer.json or a "
-                f"file of tiktoken's ranks ({ranks.SUFFIX})"
+                f"corpus.tokenizer: {path}: expected a folder of a tokenizer, a tokenizer.json or "
+                f"a file of tiktoken's ranks ({ranks.SUFFIX})"
             )
         beside = [part for part in SETTINGS if (path.parent / part).is_file()]
         own = beside if path.name == FAST else []
@@ -244,6 +244,12 @@ def _size(found: Found) -> int:
         return ranks.named(found.name).size
     stats = [(found.folder / name).stat() for name in found.files]
     return _measured(found, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
+
+
+def settings_files(found: Found) -> list[Path]:
+    """The files that may say which token ends a text."""
+    folder = found.folder
+    return [] if folder is None else [folder / name for name in SETTINGS if name in found.files]
 
 
 def vocabulary_file(found: Found) -> Path | None:

@@ -223,13 +223,13 @@ def test_tokenizer_learns_from_training_text_alone(
     folder: Path, texts: list[str], specification: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampled: list[str] = []
-    train_bpe = tokenizer.train_bpe
+    train_bpe = bpe.train_bpe
 
     def spy(sample: list[str], size: int) -> Tokenizer:
         sampled.extend(sample)
         return train_bpe(sample, size)
 
-    monkeypatch.setattr(tokenizer, "train_bpe", spy)
+    monkeypatch.setattr(bpe, "train_bpe", spy)
     spec = specification(texts, tokenizer="bpe", vocab_size=400, test_tokens=8000)
     corpus = run(spec, folder / "out")
     assert corpus.vocab_size == 400
