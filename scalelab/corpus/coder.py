@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from scalelab.corpus import tokenizer as tok
 from scalelab.corpus import tokenizers
+from scalelab.corpus.documents import Document
 from scalelab.corpus.token_bytes import byte_table, bytes_of_tokens
 from scalelab.corpus.tokenizers.separators import separator_of
 from scalelab.errors import UserError
@@ -49,10 +50,11 @@ class Coder:
         """Ids of each text; see `tokenizer.encode`."""
         return tok.encode(self.tokenizer, texts, progress, self.separator_id)
 
-    def check(self, texts: Sequence[str], ids: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    def check(self, documents: Sequence[Document], ids: Sequence[np.ndarray]) -> None:
         """`UserError` where a text is not what its ids decode to, unless the study allows it."""
         if self.round_trip:
-            tok.check_round_trip(self.tokenizer, texts, ids, names)
+            for document, row in zip(documents, ids, strict=True):
+                tok.check_round_trip(self.tokenizer, [document.text], [row], [document.name])
 
     def bytes_of(self, text: str, ids: np.ndarray) -> np.ndarray:
         """Bytes of a document that each of its tokens stands for, shape (tokens,)."""
