@@ -45,20 +45,16 @@ def train_unigram(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 def _settled(pieces: list[list[Any]]) -> list[list[Any]]:
     """Pieces in the one order that their scores allow, the separator first."""
     (separator, *rest) = pieces
-    rest.sort(key=lambda row: -row[1])
-    start = len(rest)  # of the bytes that the text does not hold
-    while start > 1 and len(rest[start - 1][0]) == 1 and _follows(rest[start - 2], rest[start - 1]):
-        start -= 1
-    floor = rest[-1][1]
-    even = [
-        [piece, round(floor if at >= start else score, DIGITS)]
-        for at, (piece, score) in enumerate(rest)
-    ]
+    floor = min(score for _, score in rest)
+    even = [[piece, round(_even(piece, score, floor), DIGITS)] for piece, score in rest]
     return [separator, *sorted(even, key=lambda row: (-row[1], row[0]))]
 
 
-def _follows(before: list[Any], after: list[Any]) -> bool:
-    return abs(before[1] - after[1] - STEP) < STEP / 100
+def _even(piece: str, score: float, floor: float) -> float:
+    """The floor for a byte that the library put a whole number of steps above it."""
+    steps = (score - floor) / STEP
+    lowered = len(piece) == 1 and steps < 256 and abs(steps - round(steps)) < 1e-4
+    return floor if lowered else score
 
 
 @kind("unigram")

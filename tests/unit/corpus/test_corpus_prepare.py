@@ -13,8 +13,9 @@ import pytest
 from tokenizers import Tokenizer
 
 import scalelab
-from scalelab.corpus import Corpus, load, tokenizer
+from scalelab.corpus import Corpus, load
 from scalelab.corpus.prepare import prepare
+from scalelab.corpus.tokenizers import bpe
 from scalelab.errors import UserError
 
 Make = Callable[..., Any]
