@@ -73,9 +73,9 @@ def test_any_text_comes_back_from_every_kind(cache: Path) -> None:
 
 
 def test_unigram_of_one_text_is_one_file() -> None:
-    found = train_unigram(made.TEXT, 290)
-    assert found.get_vocab_size() == 290 and found.token_to_id("<|endoftext|>") == 0
-    assert found.to_str() == train_unigram(made.TEXT, 290).to_str()
+    found = train_unigram(made.TEXT, 280)
+    assert found.get_vocab_size() == 280 and found.token_to_id("<|endoftext|>") == 0
+    assert found.to_str() == train_unigram(made.TEXT, 280).to_str()
     scores = dict(json.loads(found.to_str())["model"]["vocab"])
     unseen = {scores[character] for character in "ĀāĂăĄą"}  # control characters
     assert len(unseen) == 1
@@ -227,7 +227,7 @@ def test_keys_that_contradict_a_tokenizer() -> None:
     with pytest.raises(UserError, match=r"has no token '<fin>'.*'<end>'"):
         make("t.json", separator="<fin>")
     assert make("t.json", separator="<end>").separator_id == 298
-    with pytest.raises(UserError, match="which has <|endoftext|>"):
+    with pytest.raises(UserError, match="the key is for one made elsewhere"):
         plan.check(settings("bpe", separator="<end>"))
 
 
@@ -244,7 +244,7 @@ def test_a_unigram_model_does_not_read_its_special_tokens_in_text() -> None:
     made.pieces().save("t.json")
     found = make("t.json")
     assert found.separator == "</s>" and found.table is None
-    texts = ["the</s>cat <s> <unk>", " the cat", "日\n"]
+    texts = ["the</s>cat <s> <unk>", "日\n"]
     ids = list(found.encode(texts))
     found.check([Document("x", text) for text in texts], ids)
     assert all(found.separator_id not in row for row in ids)

@@ -15,7 +15,10 @@ from tokenizers import (
     trainers,
 )
 
-TEXT = ["the cat sat on the mat, the other cat did not sit\nno, it ran 1234567 times\n" * 20]
+TEXT = [
+    "the cat sat on the mat, the other cat did not sit\nno, it ran 1234567 times\n" * 20
+    + "every document of a corpus becomes tokens, and tokens become numbers that models read\n" * 9
+]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
