@@ -2,14 +2,16 @@
 
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 # Set before the library starts its threads: they are wanted, and a warning at a fork is not.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from scalelab.corpus.token_bytes import byte_table
 from scalelab.corpus.tokenizers.bpe import train_bpe as train_bpe
@@ -52,25 +54,44 @@ def encode(
     raw = tokenizer.to_str() == byte_tokenizer().to_str()
     tokenizer.encode_special_tokens = True
     done = 0
-    for batch in _batches(texts):
-        if raw:
-            for text in batch:
-                codes = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
-                yield codes.astype(dtype) + dtype.type(1)
-        else:
-            for text, found in zip(
-                batch, tokenizer.encode_batch_fast(batch, add_special_tokens=False), strict=True
-            ):
-                ids = np.array(found.ids, dtype=dtype)
-                if (ids == separator).any():
-                    raise UserError(
-                        f"corpus: the tokenizer reads its separator (id {separator}) in the text "
-                        f"{text[:60]!r}...; name another token with corpus.separator"
-                    )
-                yield ids
+    for batch, rows in _raw(texts, dtype) if raw else _encoded(tokenizer, texts, dtype):
+        for text, ids in zip(batch, rows, strict=True):
+            if (ids == separator).any():
+                raise UserError(
+                    f"corpus: the tokenizer reads its separator (id {separator}) in the text "
+                    f"{text[:60]!r}...; name another token with corpus.separator"
+                )
+            yield ids
         done += len(batch)
         if progress is not None:
             progress(done)
+
+
+Encoded = Iterator[tuple[list[str], Iterator[np.ndarray]]]
+
+
+def _raw(texts: Iterable[str], dtype: np.dtype) -> Encoded:
+    """Bytes, without the library."""
+    for batch in _batches(texts):
+        codes = (np.frombuffer(text.encode("utf-8"), dtype=np.uint8) for text in batch)
+        yield batch, (row.astype(dtype) + dtype.type(1) for row in codes)
+
+
+def _encoded(tokenizer: Tokenizer, texts: Iterable[str], dtype: np.dtype) -> Encoded:
+    """By the library, which encodes a batch while the one before it is turned into arrays."""
+
+    def encode_batch(batch: list[str]) -> list[Encoding]:
+        return tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+
+    waiting: deque[tuple[list[str], Future[list[Encoding]]]] = deque()
+    with ThreadPoolExecutor(1) as beside:
+        for batch in _batches(texts):
+            waiting.append((batch, beside.submit(encode_batch, batch)))
+            if len(waiting) > 1:
+                first, found = waiting.popleft()
+                yield first, (np.array(one.ids, dtype=dtype) for one in found.result())
+        for first, found in waiting:
+            yield first, (np.array(one.ids, dtype=dtype) for one in found.result())
 
 
 def check_round_trip(
