@@ -9,6 +9,7 @@ order of the seed. `share` is the time inside `Batches.step` over the time of th
 """
 
 import argparse
+import contextlib
 import os
 import tempfile
 import time
@@ -79,10 +80,8 @@ def measure(folder: Path, count: int, seconds: float) -> dict[str, Any]:
         tokens, spec["model"]["context"], recipe["batch_tokens"], spec["seed"]
     )
     began, cpu = time.perf_counter(), time.process_time()
-    try:
+    with contextlib.suppress(Interrupted):
         trainer.run(1e9, lambda: time.perf_counter() - began > seconds)
-    except Interrupted:
-        pass
     wall, busy = time.perf_counter() - began, time.process_time() - cpu
     return {
         "N": run.counts.n,
