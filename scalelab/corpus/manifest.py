@@ -40,6 +40,14 @@ def write(
     table: np.ndarray,
     report: Report,
 ) -> dict[str, Any]:
+    """Write train.bin, tuning.bin, test.bin, their documents, the tokenizer and the manifest.
+
+    Returns:
+        The manifest, which is written last.
+
+    Raises:
+        UserError: no text is left for training.
+    """
     train = rows.after(parts.used)
     if len(train) <= 1:
         raise UserError("corpus: too small: no text is left for training")
