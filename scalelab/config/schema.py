@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from scalelab.config.corpus import CorpusConfig
+from scalelab.config.corpus import CorpusConfig, SourceConfig
 from scalelab.config.values import (
     STRICT,
     Count,
     Decay,
+    HeldOutTokens,
     Name,
     NonNegative,
     Number,
@@ -142,6 +143,17 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class EvaluationSetConfig(SourceConfig):
+    """A text beside the corpus that every run is scored on too: another domain, another language.
+    Its source has the keys that a corpus has for it."""
+
+    name: Name
+    """Name of the set, in columns such as NAME:loss_nats."""
+    tokens: HeldOutTokens
+    """Tokens to score, after what stands in the training split is cut out."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class EvaluationConfig:
     """How the held-out loss is measured."""
 
@@ -151,6 +163,9 @@ class EvaluationConfig:
     """Window in tokens; by default the context that each run was trained at."""
     stride: Positive | None = None
     """Tokens between windows; the window itself by default (blocks). Each token is scored once."""
+    sets: tuple[EvaluationSetConfig, ...] = ()
+    """Further texts that each run is scored on, e.g. [{name: news, source: files, paths:
+    [news/*.txt], tokens: 100k}]. One more set is scored without training anything anew."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -163,6 +178,8 @@ class FitConfig:
     """What the loss is a function of. None: N, or all columns of a law of several."""
     y: Literal["loss_nats", "bits_per_byte"] = "loss_nats"
     """What is fitted."""
+    set: Name | None = None
+    """Name of one of `evaluation.sets` whose loss it is. None: the loss on the split."""
     objective: Literal["least_squares", "huber", "lad"] | None = None
     """Of log loss: squares, Huber's function or absolute values; least_squares, or huber where
     delta is given."""

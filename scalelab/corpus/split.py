@@ -80,12 +80,12 @@ def split(
     for tokens in (wanted * 3 // 2, wanted * 3):
         count = _reach(lengths[:available], tokens, min(sizes.values()))
         covered = _covered(ids, count, overlap_tokens, table)
-        result = _fill(ids, covered, sizes, SHARES[0])
+        result = fill(ids, covered, sizes, SHARES[0])
         if result is not None:
             break
     else:
         covered = _covered(ids, available, overlap_tokens, table)
-        tries = (_fill(ids, covered, sizes, share) for share in SHARES)
+        tries = (fill(ids, covered, sizes, share) for share in SHARES)
         result = next((found for found in tries if found is not None), None)
     if result is None:
         free = sum(int((~row).sum()) for row in covered)
@@ -110,11 +110,12 @@ def split(
 
 def _reach(lengths: np.ndarray, tokens: int, smallest: int) -> int:
     """How many documents from the front hold about `tokens` tokens after the cap."""
-    total = np.cumsum(np.minimum(lengths, _cap(smallest, SHARES[0])))
+    total = np.cumsum(np.minimum(lengths, cap(smallest, SHARES[0])))
     return min(int(np.searchsorted(total, tokens)) + 1, len(lengths))
 
 
-def _cap(size: int, share: int) -> int:
+def cap(size: int, share: int) -> int:
+    """Tokens that one document may fill of a split of `size` tokens."""
     return max(SMALLEST_CAP, size // share)
 
 
@@ -135,10 +136,17 @@ def join(ids: list[np.ndarray]) -> np.ndarray:
     return total
 
 
-def _fill(
+def fill(
     ids: list[np.ndarray], covered: list[np.ndarray], sizes: dict[str, int], share: int
 ) -> Split | None:
-    """The splits, or None when the documents looked at do not suffice."""
+    """The splits, or None when the documents looked at do not suffice.
+
+    Args:
+        ids: token ids of each document.
+        covered: for the documents that may be taken, which of their tokens are cut out.
+        sizes: tokens of each split, separators included.
+        share: one document fills at most 1/share of a split.
+    """
     heldout: list[HeldOut] = []
     place = seen = overlap = short = capped = empty = 0
     for name, size in sizes.items():
@@ -151,7 +159,7 @@ def _fill(
             runs = free_runs(covered[place], SHORTEST_PIECE)
             taken = 0
             for start, end in runs:
-                length = min(end - start, _cap(size, share) - taken, room)
+                length = min(end - start, cap(size, share) - taken, room)
                 if room <= 0 or length < min(SHORTEST_PIECE, room):
                     break
                 at = size - room
