@@ -104,7 +104,7 @@ def corpus_code(wildcards):
 
 
 def set_code(wildcards):
-    return stage_digest("corpus", source=PLAN.sets[wildcards.set]["config"]["source"])
+    return stage_digest("set", source=PLAN.sets[wildcards.set]["config"]["source"])
 
 
 def sets_of_run(wildcards):
