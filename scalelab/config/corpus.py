@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from scalelab.config.values import (
     STRICT,
     Count,
+    HeldOutShare,
     HeldOutTokens,
     Name,
     Positive,
@@ -107,6 +108,10 @@ class CorpusConfig(SourceConfig):
     """Tokens of the test split, the one that is reported."""
     tuning_tokens: HeldOutTokens = 262_144
     """Tokens of the tuning split, for sweeps and for curves during training."""
+    heldout_share: HeldOutShare | None = None
+    """Documents whose hash lies in this first share of its range are never trained on, whatever is
+    added later; test and tuning are taken from them. None: the first documents, as many as fill
+    both, so that documents which are added may move others into training."""
     tokenizer: Literal["bpe", "bytes"] = "bpe"
     """Byte-level BPE trained on the training split alone, or raw bytes."""
     vocab_size: Annotated[int, BeforeValidator(to_count), Field(ge=257, le=65536)] = 512

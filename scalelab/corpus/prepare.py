@@ -17,6 +17,7 @@ from scalelab.corpus.overlap import random_table, shared_windows
 from scalelab.corpus.shards import write_tokens
 from scalelab.corpus.sources import get_source, known_truth, own_spelling
 from scalelab.corpus.split import HeldOut, Split, join, split
+from scalelab.corpus.zone import zone_end
 from scalelab.errors import UserError
 from scalelab.files import atomic_path, canonical_json, digest, file_sha256, read_json, write_json
 from scalelab.provenance import manifest as provenance
@@ -77,7 +78,11 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
             f"{ {**read.documents, **cleaned.removed.documents} }"
         )
     texts = [document.text for document in cleaned.documents]
-    first_sampled = _sample_start(texts, cleaned.bytes)
+    first_sampled = available = _sample_start(texts, cleaned.bytes)
+    if config["heldout_share"] is not None:
+        order = stream(seed, "corpus order")
+        available = zone_end(cleaned.documents, order, config["heldout_share"])
+        first_sampled = max(first_sampled, available)
     tokenizer = _tokenizer(config, own_spelling(config) or texts[first_sampled:], report)
     ids = _encode(tokenizer, texts, report)
     table = random_table(tokenizer.get_vocab_size(), stream(seed, "corpus overlap"))
@@ -85,13 +90,16 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
         cleaned.documents,
         ids,
         sizes={"test": config["test_tokens"], "tuning": config["tuning_tokens"]},
-        available=first_sampled,
+        available=available,
         overlap_tokens=config["overlap_tokens"],
         table=table,
         report=report,
+        share=config["heldout_share"],
     )
+    for text in texts[parts.used : parts.zone]:
+        cleaned.removed.add("held-out share, not needed", utf8_size(text))
     tok.check_round_trip(tokenizer, texts[: parts.used], ids[: parts.used])
-    train = join(ids[parts.used :])
+    train = join(ids[parts.zone :])
     return _write(spec, out, read, cleaned, tokenizer, parts, train, table, report)
 
 
@@ -168,7 +176,7 @@ def _write(
     lengths = tok.token_byte_lengths(tokenizer)
     if len(train) <= 1:
         raise UserError("corpus: too small: no text is left for training")
-    splits = {"train": _summary(train, lengths, len(cleaned.documents) - parts.used)}
+    splits = {"train": _summary(train, lengths, len(cleaned.documents) - parts.zone)}
     width = spec["config"]["overlap_tokens"] or DEFAULT_WINDOW
     overlap: dict[str, Any] = {
         "window_tokens": width,

@@ -1,13 +1,14 @@
 """Held-out sets: whole documents by the order of their hash, cut free of text seen elsewhere."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from scalelab.corpus.documents import Document
 from scalelab.corpus.overlap import free_runs, repeated_elsewhere
 from scalelab.corpus.tokenizer import SEPARATOR_ID
+from scalelab.corpus.zone import LARGEST_SHARE, sufficient_share
 from scalelab.errors import UserError
 
 SHORTEST_PIECE = 64
@@ -36,7 +37,7 @@ class Split:
 
     heldout: list[HeldOut]
     used: int
-    """The first `used` documents are held out; the rest is for training."""
+    """The first `used` documents were looked at for the held-out sets."""
     seen_tokens: int
     overlap_tokens: int
     short_tokens: int
@@ -44,6 +45,8 @@ class Split:
     documents_without_piece: int
     largest_share: float
     """Share of a split that one document was allowed to fill."""
+    zone: int = 0
+    """The first `zone` documents, `used` or more, are never trained on; the rest is."""
 
 
 def split(
@@ -55,6 +58,7 @@ def split(
     overlap_tokens: int,
     table: np.ndarray,
     report: Callable[[str], None],
+    share: float | None = None,
 ) -> Split:
     """Take documents in order into each split until it holds exactly its number of tokens.
 
@@ -67,6 +71,8 @@ def split(
         sizes: tokens of each held-out split, separators included.
         available: documents from the front that may be held out.
         overlap_tokens: width of a window; 0 leaves documents whole.
+        share: of the hash range; the `available` documents are those in it, and what the splits
+            leave of them is not trained on either.
         table: from `overlap.random_table`.
 
     Raises:
@@ -85,10 +91,12 @@ def split(
             break
     else:
         covered = _covered(ids, available, overlap_tokens, table)
-        tries = (fill(ids, covered, sizes, share) for share in SHARES)
+        tries = (fill(ids, covered, sizes, most) for most in SHARES)
         result = next((found for found in tries if found is not None), None)
     if result is None:
         free = sum(int((~row).sum()) for row in covered)
+        if share is not None:
+            raise UserError(_zone_too_small(lengths, covered, sizes, share))
         raise UserError(
             f"corpus: too small: {wanted:,} held-out tokens are wanted "
             f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), at most a quarter of a split "
@@ -96,16 +104,37 @@ def split(
             f"documents with {free:,} tokens that stand nowhere else; the whole text has "
             f"{len(documents):,} documents with {int(lengths.sum()):,} tokens"
         )
-    share = result.overlap_tokens / max(result.seen_tokens, 1)
+    cut = result.overlap_tokens / max(result.seen_tokens, 1)
     report(
         f"corpus: held out {result.used:,} documents; "
-        f"{share:.1%} of their tokens stood elsewhere and were cut out"
+        f"{cut:.1%} of their tokens stood elsewhere and were cut out"
     )
     if result.largest_share > 1 / SHARES[0]:
         report(
             f"corpus: few documents: one may fill {result.largest_share:.0%} of a held-out split"
         )
-    return result
+    return replace(result, zone=result.used if share is None else available)
+
+
+def _zone_too_small(
+    lengths: np.ndarray, covered: list[np.ndarray], sizes: dict[str, int], share: float
+) -> str:
+    """The sentence for a zone without enough tokens, with a share that would do."""
+    wanted, most = sum(sizes.values()), cap(min(sizes.values()), SHARES[-1])
+    runs = (free_runs(row, SHORTEST_PIECE) for row in covered)
+    usable = sum(min(sum(end - start for start, end in row), most) for row in runs)
+    better = sufficient_share(lengths, usable, wanted, share, most)
+    return (
+        f"corpus.heldout_share: too small: {wanted:,} held-out tokens are wanted "
+        f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), but the first {share:g} of the "
+        f"hash range has {len(covered):,} documents with {usable:,} tokens that can be held out; "
+        + (
+            f"a share of {better:g} would do"
+            if better is not None
+            else f"no share up to {LARGEST_SHARE:g} would do, lower them or give the corpus more "
+            f"text than its {len(lengths):,} documents with {int(lengths.sum()):,} tokens"
+        )
+    )
 
 
 def _reach(lengths: np.ndarray, tokens: int, smallest: int) -> int:
