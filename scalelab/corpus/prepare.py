@@ -17,7 +17,7 @@ from scalelab.corpus.overlap import random_table, shared_windows
 from scalelab.corpus.shards import write_tokens
 from scalelab.corpus.sources import get_source, known_truth, own_spelling
 from scalelab.corpus.split import HeldOut, Split, join, split
-from scalelab.corpus.zone import zone_end
+from scalelab.corpus.zone import Zone
 from scalelab.errors import UserError
 from scalelab.files import atomic_path, canonical_json, digest, file_sha256, read_json, write_json
 from scalelab.provenance import manifest as provenance
@@ -79,9 +79,10 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
         )
     texts = [document.text for document in cleaned.documents]
     first_sampled = available = _sample_start(texts, cleaned.bytes)
+    zone = None
     if config["heldout_share"] is not None:
-        order = stream(seed, "corpus order")
-        available = zone_end(cleaned.documents, order, config["heldout_share"])
+        zone = Zone(stream(seed, "corpus order"), config["heldout_share"])
+        available = zone.end(cleaned.documents)
         first_sampled = max(first_sampled, available)
     tokenizer = _tokenizer(config, own_spelling(config) or texts[first_sampled:], report)
     ids = _encode(tokenizer, texts, report)
@@ -94,7 +95,7 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
         overlap_tokens=config["overlap_tokens"],
         table=table,
         report=report,
-        share=config["heldout_share"],
+        zone=zone,
     )
     for text in texts[parts.used : parts.zone]:
         cleaned.removed.add("held-out share, not needed", utf8_size(text))

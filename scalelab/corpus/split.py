@@ -8,7 +8,7 @@ import numpy as np
 from scalelab.corpus.documents import Document
 from scalelab.corpus.overlap import free_runs, repeated_elsewhere
 from scalelab.corpus.tokenizer import SEPARATOR_ID
-from scalelab.corpus.zone import LARGEST_SHARE, sufficient_share
+from scalelab.corpus.zone import LARGEST_SHARE, Zone
 from scalelab.errors import UserError
 
 SHORTEST_PIECE = 64
@@ -58,7 +58,7 @@ def split(
     overlap_tokens: int,
     table: np.ndarray,
     report: Callable[[str], None],
-    share: float | None = None,
+    zone: Zone | None = None,
 ) -> Split:
     """Take documents in order into each split until it holds exactly its number of tokens.
 
@@ -71,8 +71,8 @@ def split(
         sizes: tokens of each held-out split, separators included.
         available: documents from the front that may be held out.
         overlap_tokens: width of a window; 0 leaves documents whole.
-        share: of the hash range; the `available` documents are those in it, and what the splits
-            leave of them is not trained on either.
+        zone: the part of the hash range that the `available` documents are, if they are one; what
+            the splits leave of them is not trained on either.
         table: from `overlap.random_table`.
 
     Raises:
@@ -95,8 +95,8 @@ def split(
         result = next((found for found in tries if found is not None), None)
     if result is None:
         free = sum(int((~row).sum()) for row in covered)
-        if share is not None:
-            raise UserError(_zone_too_small(lengths, covered, sizes, share))
+        if zone is not None:
+            raise UserError(_zone_too_small(documents, ids, sizes, overlap_tokens, table, zone))
         raise UserError(
             f"corpus: too small: {wanted:,} held-out tokens are wanted "
             f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), at most a quarter of a split "
@@ -113,27 +113,35 @@ def split(
         report(
             f"corpus: few documents: one may fill {result.largest_share:.0%} of a held-out split"
         )
-    return replace(result, zone=result.used if share is None else available)
+    return replace(result, zone=result.used if zone is None else available)
 
 
 def _zone_too_small(
-    lengths: np.ndarray, covered: list[np.ndarray], sizes: dict[str, int], share: float
+    documents: list[Document],
+    ids: list[np.ndarray],
+    sizes: dict[str, int],
+    width: int,
+    table: np.ndarray,
+    zone: Zone,
 ) -> str:
-    """The sentence for a zone without enough tokens, with a share that would do."""
-    wanted, most = sum(sizes.values()), cap(min(sizes.values()), SHARES[-1])
-    runs = (free_runs(row, SHORTEST_PIECE) for row in covered)
-    usable = sum(min(sum(end - start for start, end in row), most) for row in runs)
-    better = sufficient_share(lengths, usable, wanted, share, most)
-    return (
-        f"corpus.heldout_share: too small: {wanted:,} held-out tokens are wanted "
-        f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), but the first {share:g} of the "
-        f"hash range has {len(covered):,} documents with {usable:,} tokens that can be held out; "
-        + (
-            f"a share of {better:g} would do"
-            if better is not None
-            else f"no share up to {LARGEST_SHARE:g} would do, lower them or give the corpus more "
-            f"text than its {len(lengths):,} documents with {int(lengths.sum()):,} tokens"
+    """The sentence for a zone without enough tokens, with a share that does."""
+    count = zone.end(documents)
+    covered = _covered(ids, zone.largest().end(documents), width, table)
+    tries = (fill(ids, covered, sizes, most) for most in SHARES)
+    enough = next((found for found in tries if found is not None), None)
+    free = sum(int((~row).sum()) for row in covered[:count])
+    if enough is not None:
+        advice = f"a share of {zone.share_with(documents[enough.used - 1]):g} would do"
+    else:
+        advice = (
+            f"no share up to {LARGEST_SHARE:g} would do: hold out fewer or give the corpus more "
+            f"text than its {len(ids):,} documents with {sum(map(len, ids)):,} tokens"
         )
+    return (
+        f"corpus.heldout_share: too small: {sum(sizes.values()):,} held-out tokens are wanted "
+        f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), at most a quarter of a split from "
+        f"one document, but the first {zone.share:g} of the hash range has {count:,} documents "
+        f"with {free:,} tokens that stand nowhere else; {advice}"
     )
 
 

@@ -7,51 +7,41 @@ among them moves the last of them into training.
 
 import math
 from collections.abc import Sequence
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from scalelab.corpus.documents import Document, order_key
 
 LARGEST_SHARE = 0.5
-"""Held-out documents come from the first half of the order at most: the tokenizer learns from the
+"""Held-out documents come from the first half of the range at most: the tokenizer learns from the
 other one."""
-MARGIN = 1.1
-"""A share that is proposed is larger by this factor than the one that would just do."""
 
 
-def place(key: bytes) -> float:
-    """Where a document stands in the hash range, 0 to 1, from its `order_key`."""
-    return int.from_bytes(key[:8], "big") / 2**64
+@dataclass(frozen=True)
+class Zone:
+    """The first `share` of the range of a hash whose key is `seed`."""
 
+    seed: int
+    share: float
 
-def zone_end(documents: Sequence[Document], seed: int, share: float) -> int:
-    """How many of the documents, which are in the order of their hash, lie in the first `share`."""
-    low, high = 0, len(documents)
-    while low < high:
-        middle = (low + high) // 2
-        if place(order_key(documents[middle].text, seed)) < share:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    def place(self, document: Document) -> float:
+        """Where a document stands in the range, 0 to 1."""
+        return int.from_bytes(order_key(document.text, self.seed)[:8], "big") / 2**64
 
+    def end(self, documents: Sequence[Document]) -> int:
+        """How many of the documents, which are in the order of their hash, lie in the zone."""
+        low, high = 0, len(documents)
+        while low < high:
+            middle = (low + high) // 2
+            if self.place(documents[middle]) < self.share:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
-def sufficient_share(
-    lengths: np.ndarray, usable: int, wanted: int, share: float, most: int
-) -> float | None:
-    """A share of the hash range that is likely to hold the tokens wanted; None where none does.
+    def largest(self) -> "Zone":
+        """The largest zone of this hash."""
+        return replace(self, share=LARGEST_SHARE)
 
-    Args:
-        lengths: tokens of each document of the corpus, shape (documents,).
-        usable: tokens that the zone of `share` has for the held-out splits.
-        wanted: tokens of the held-out splits.
-        share: the share that did not do.
-        most: tokens that one document may give.
-    """
-    # Of an empty zone nothing is known: then all documents tell what a share holds.
-    per_share = usable / share if usable else float(np.minimum(lengths, most).sum())
-    if not per_share:
-        return None
-    needed = math.ceil(100 * MARGIN * wanted / per_share) / 100
-    needed = max(needed, math.ceil(100 * (share + 0.005)) / 100)
-    return needed if needed <= LARGEST_SHARE else None
+    def share_with(self, document: Document) -> float:
+        """The least share in whole percent whose zone has this document."""
+        return math.floor(100 * self.place(document) + 1) / 100

@@ -10,9 +10,9 @@ import pytest
 
 from scalelab import config
 from scalelab.corpus import load
-from scalelab.corpus.documents import order_key
+from scalelab.corpus.documents import Document, order_key
 from scalelab.corpus.prepare import prepare
-from scalelab.corpus.zone import place, sufficient_share
+from scalelab.corpus.zone import Zone
 from scalelab.errors import UserError
 from scalelab.plan.data import settings
 from scalelab.seeds import stream
@@ -71,9 +71,9 @@ def test_the_rest_of_the_zone_is_left_out_and_counted(
 ) -> None:
     spec = specification(texts, heldout_share=0.3)
     train, held = sides(spec, folder / "out")
-    key = stream(spec["seed"], "corpus order")
+    place = Zone(stream(spec["seed"], "corpus order"), 0.3).place
     whole = {Path(name).read_text() for name in texts}
-    zone = {text.encode() for text in whole if place(order_key(text, key)) < 0.3}
+    zone = {text.encode() for text in whole if place(Document("", text)) < 0.3}
     manifest = load(folder / "out").manifest
     left_out = manifest["removed"]["held-out share, not needed"]["documents"]
     assert held < zone and train == {text.encode() for text in whole} - zone
@@ -91,7 +91,7 @@ def test_a_zone_that_is_too_small_names_a_share_that_does(
         assert f"the first {share:g} of the hash range" in str(caught.value)
         found = re.search(r"a share of ([\d.]+) would do", str(caught.value))
         assert found is not None
-        assert share < float(found[1]) < 0.2
+        assert share < float(found[1]) <= 0.5
         better = specification(texts, heldout_share=float(found[1]))
         prepare(better, folder / f"{share}", lambda line: None)
     with pytest.raises(UserError, match=r"no share up to 0\.5 would do.*its 160 documents"):
@@ -100,13 +100,17 @@ def test_a_zone_that_is_too_small_names_a_share_that_does(
     assert not (folder / "out").exists()
 
 
-def test_a_share_that_is_proposed_is_larger_and_no_more_than_half() -> None:
-    lengths = np.full(1000, 100)
-    assert sufficient_share(lengths, 5_000, 10_000, 0.1, 1000) == 0.22
-    assert sufficient_share(lengths, 0, 10_000, 0.001, 1000) == 0.11
-    assert sufficient_share(lengths, 5_000, 5_001, 0.2, 1000) == pytest.approx(0.23)
-    assert sufficient_share(lengths, 5_000, 40_000, 0.1, 1000) is None
-    assert sufficient_share(lengths[:0], 0, 40_000, 0.1, 1000) is None
+def test_a_zone_holds_the_documents_of_its_share() -> None:
+    texts = [f"text {number}" for number in range(4000)]
+    documents = [Document("", text) for text in sorted(texts, key=lambda text: order_key(text, 5))]
+    zone = Zone(5, 0.2)
+    count = zone.end(documents)
+    assert count == sum(zone.place(one) < 0.2 for one in documents)
+    assert count == pytest.approx(800, abs=100)
+    assert zone.largest().end(documents) == pytest.approx(2000, abs=130)
+    for one in documents[::97]:
+        share = zone.share_with(one)
+        assert zone.place(one) < share <= zone.place(one) + 0.0101
 
 
 def test_the_share_is_a_key_of_the_corpus_that_is_not_there_by_default() -> None:
