@@ -135,6 +135,9 @@ class TrainingConfig:
     0.95 and 0.999."""
     clip: Rate = 1.0
     """Largest norm of the gradient."""
+    attention: Literal["stream", "documents"] = "stream"
+    """What a token sees of a packed sequence: all before it, or its own document alone, with
+    positions counted from the document's start (then held-out text is scored so too)."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Precision of products; master weights stay in fp32. auto takes bf16 where it is measured to
     be clearly faster. tf32 needs CUDA; fp16 scales the loss."""

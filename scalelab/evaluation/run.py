@@ -10,11 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from scalelab.corpus.shards import Corpus, EvaluationSet, load, load_set
+from scalelab.corpus.tokenizer import SEPARATOR_ID
 from scalelab.errors import UserError
 from scalelab.evaluation.columns import SCORES
 from scalelab.evaluation.perplexity import held_out, token_losses
 from scalelab.files import read_json, write_json
-from scalelab.models import LanguageModel, build, load_weights
+from scalelab.models import LanguageModel, attend_to, build, load_weights
 from scalelab.plan.families import Shape
 from scalelab.plan.labels import label_of
 from scalelab.provenance import manifest
@@ -60,7 +61,7 @@ def evaluate(
         result["sets"] = {text.name: _nothing(text) for text in texts[1:]}
     if run["status"] == "ok":
         machine.set_up(threads)
-        model, shape = load_model(run_folder, run)
+        model, shape = load_model(run_folder, run, corpus.separator)
         if settings["context"] > shape.context:
             raise UserError(
                 f"evaluation.context: found {settings['context']}, expected at most the "
@@ -125,8 +126,10 @@ def _score(
     }
 
 
-def load_model(run_folder: Path, run: dict[str, Any]) -> tuple[LanguageModel, Shape]:
-    """The model of a finished run, read from its checkpoint."""
+def load_model(
+    run_folder: Path, run: dict[str, Any], separator: int = SEPARATOR_ID
+) -> tuple[LanguageModel, Shape]:
+    """The model of a finished run, read from its checkpoint; it attends as it was trained to."""
     path = run_folder / "checkpoint" / "model.safetensors"
     try:
         weights = load_file(path)
@@ -135,6 +138,8 @@ def load_model(run_folder: Path, run: dict[str, Any]) -> tuple[LanguageModel, Sh
     shape = Shape(**run["spec"]["model"])
     model = build(shape, seed=0)
     load_weights(model, shape, weights)
+    attention = run["spec"]["training"].get("attention", "stream")
+    attend_to(model, shape.family, attention, separator)
     return model, shape
 
 

@@ -127,7 +127,7 @@ def test_a_fit_asks_for_a_set() -> None:
         {"law": "power_offset", "x": "N", "y": "loss_nats", "set": "far", "noise": "loss_nats_se"},
         {"law": "power_offset", "x": "N", "y": "bits_per_byte", "set": "far"},
     ]
-    made = fit_study(ladder(), fits, "s")["fits"]
+    made = fit_study(ladder(), [{**one, "intervals": "profile"} for one in fits], "s")["fits"]
     assert [one["y"] for one in made] == ["loss_nats", "far:loss_nats", "far:bits_per_byte"]
     for one, (floor, power) in zip(made, [(1.5, 0.3), (2.5, 0.2), (2.0, 0.25)], strict=True):
         assert one["params"]["E"] == pytest.approx(floor, abs=0.01)
