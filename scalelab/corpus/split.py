@@ -1,12 +1,12 @@
 """Held-out sets: whole documents by the order of their hash, cut free of text seen elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scalelab.corpus.documents import Document
 from scalelab.corpus.overlap import free_runs, repeated_elsewhere
+from scalelab.corpus.rows import Rows
 from scalelab.corpus.tokenizer import SEPARATOR_ID
 from scalelab.corpus.zone import LARGEST_SHARE, Zone
 from scalelab.errors import UserError
@@ -50,8 +50,7 @@ class Split:
 
 
 def split(
-    documents: list[Document],
-    ids: list[np.ndarray],
+    ids: Rows,
     *,
     sizes: dict[str, int],
     available: int,
@@ -66,8 +65,7 @@ def split(
     out or not, are cut out first; what is left becomes pieces of at least 64 tokens.
 
     Args:
-        documents: in the order of their hash.
-        ids: token ids of each document.
+        ids: token ids of each document, in the order of their hash.
         sizes: tokens of each held-out split, separators included.
         available: documents from the front that may be held out.
         overlap_tokens: width of a window; 0 leaves documents whole.
@@ -78,7 +76,7 @@ def split(
     Raises:
         UserError: the documents do not suffice; the message has the counts.
     """
-    lengths = np.array([len(row) for row in ids], dtype=np.int64)
+    lengths = ids.lengths
     wanted = sum(sizes.values())
     result, covered = None, []
     # Which spans of a document are free does not depend on how many documents are looked at, so
@@ -96,13 +94,13 @@ def split(
     if result is None:
         free = sum(int((~row).sum()) for row in covered)
         if zone is not None:
-            raise UserError(_zone_too_small(documents, ids, sizes, overlap_tokens, table, zone))
+            raise UserError(_zone_too_small(ids, sizes, overlap_tokens, table, zone))
         raise UserError(
             f"corpus: too small: {wanted:,} held-out tokens are wanted "
             f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), at most a quarter of a split "
             f"from one document, but the half of the text that may be held out has {available:,} "
             f"documents with {free:,} tokens that stand nowhere else; the whole text has "
-            f"{len(documents):,} documents with {int(lengths.sum()):,} tokens"
+            f"{len(ids):,} documents with {int(lengths.sum()):,} tokens"
         )
     cut = result.overlap_tokens / max(result.seen_tokens, 1)
     report(
@@ -117,25 +115,20 @@ def split(
 
 
 def _zone_too_small(
-    documents: list[Document],
-    ids: list[np.ndarray],
-    sizes: dict[str, int],
-    width: int,
-    table: np.ndarray,
-    zone: Zone,
+    ids: Rows, sizes: dict[str, int], width: int, table: np.ndarray, zone: Zone
 ) -> str:
     """The sentence for a zone without enough tokens, with a share that does."""
-    count = zone.end(documents)
-    covered = _covered(ids, zone.largest().end(documents), width, table)
+    count = zone.end()
+    covered = _covered(ids, zone.end(LARGEST_SHARE), width, table)
     tries = (fill(ids, covered, sizes, most) for most in SHARES)
     enough = next((found for found in tries if found is not None), None)
     free = sum(int((~row).sum()) for row in covered[:count])
     if enough is not None:
-        advice = f"a share of {zone.share_with(documents[enough.used - 1]):g} would do"
+        advice = f"a share of {zone.share_with(enough.used - 1):g} would do"
     else:
         advice = (
             f"no share up to {LARGEST_SHARE:g} would do: hold out fewer or give the corpus more "
-            f"text than its {len(ids):,} documents with {sum(map(len, ids)):,} tokens"
+            f"text than its {len(ids):,} documents with {int(ids.lengths.sum()):,} tokens"
         )
     return (
         f"corpus.heldout_share: too small: {sum(sizes.values()):,} held-out tokens are wanted "
@@ -156,25 +149,14 @@ def cap(size: int, share: int) -> int:
     return max(SMALLEST_CAP, size // share)
 
 
-def _covered(ids: list[np.ndarray], count: int, width: int, table: np.ndarray) -> list[np.ndarray]:
+def _covered(ids: Rows, count: int, width: int, table: np.ndarray) -> list[np.ndarray]:
     if not width:
         return [np.zeros(len(row), dtype=bool) for row in ids[:count]]
-    return repeated_elsewhere(ids[:count], join(ids[count:]), width, table)
-
-
-def join(ids: list[np.ndarray]) -> np.ndarray:
-    """One stream: a separator, then each document with a separator after it."""
-    dtype = ids[0].dtype if ids else np.dtype("<u2")
-    total = np.full(1 + sum(len(row) + 1 for row in ids), SEPARATOR_ID, dtype=dtype)
-    place = 1
-    for row in ids:
-        total[place : place + len(row)] = row
-        place += len(row) + 1
-    return total
+    return repeated_elsewhere(ids[:count], ids.after(count), width, table)
 
 
 def fill(
-    ids: list[np.ndarray], covered: list[np.ndarray], sizes: dict[str, int], share: int
+    ids: Sequence[np.ndarray], covered: list[np.ndarray], sizes: dict[str, int], share: int
 ) -> Split | None:
     """The splits, or None when the documents looked at do not suffice.
 
@@ -187,7 +169,7 @@ def fill(
     heldout: list[HeldOut] = []
     place = seen = overlap = short = capped = empty = 0
     for name, size in sizes.items():
-        parts = [np.full(1, SEPARATOR_ID, dtype=ids[0].dtype)]
+        parts = [np.full(1, SEPARATOR_ID, dtype=ids.stream.dtype)]
         held = HeldOut(name, parts[0])
         room = size - 1
         while room > 0:
@@ -205,7 +187,7 @@ def fill(
                 taken += length
                 room -= length
                 if room > 0:
-                    parts.append(np.full(1, SEPARATOR_ID, dtype=ids[0].dtype))
+                    parts.append(np.full(1, SEPARATOR_ID, dtype=ids.stream.dtype))
                     room -= 1
             free = int((~covered[place]).sum())
             long = sum(end - start for start, end in runs)

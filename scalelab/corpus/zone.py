@@ -6,10 +6,9 @@ among them moves the last of them into training.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from scalelab.corpus.documents import Document, order_key
+import numpy as np
 
 LARGEST_SHARE = 0.5
 """Held-out documents come from the first half of the range at most: the tokenizer learns from the
@@ -18,30 +17,24 @@ other one."""
 
 @dataclass(frozen=True)
 class Zone:
-    """The first `share` of the range of a hash whose key is `seed`."""
+    """The first `share` of the hash range. places: see `places_of`, rising."""
 
-    seed: int
     share: float
+    places: np.ndarray
 
-    def place(self, document: Document) -> float:
-        """Where a document stands in the range, 0 to 1."""
-        return int.from_bytes(order_key(document.text, self.seed)[:8], "big") / 2**64
+    def end(self, share: float | None = None) -> int:
+        """How many documents lie in the zone, or in the first `share` of the range."""
+        return int(np.searchsorted(self.places, self.share if share is None else share))
 
-    def end(self, documents: Sequence[Document]) -> int:
-        """How many of the documents, which are in the order of their hash, lie in the zone."""
-        low, high = 0, len(documents)
-        while low < high:
-            middle = (low + high) // 2
-            if self.place(documents[middle]) < self.share:
-                low = middle + 1
-            else:
-                high = middle
-        return low
-
-    def largest(self) -> "Zone":
-        """The largest zone of this hash."""
-        return replace(self, share=LARGEST_SHARE)
-
-    def share_with(self, document: Document) -> float:
+    def share_with(self, document: int) -> float:
         """The least share in whole percent whose zone has this document."""
-        return math.floor(100 * self.place(document) + 1) / 100
+        return math.floor(100 * float(self.places[document]) + 1) / 100
+
+
+def places_of(keys: np.ndarray) -> np.ndarray:
+    """Where documents stand in the hash range, 0 to 1, shape (documents,).
+
+    Args:
+        keys: `documents.order_key` of each, as an array of 16 bytes an item.
+    """
+    return np.frombuffer(keys.tobytes(), dtype=">u8")[::2].astype(np.float64) / 2.0**64

@@ -10,9 +10,9 @@ import pytest
 
 from scalelab import config
 from scalelab.corpus import load
-from scalelab.corpus.documents import Document, order_key
+from scalelab.corpus.documents import order_key
 from scalelab.corpus.prepare import prepare
-from scalelab.corpus.zone import Zone
+from scalelab.corpus.zone import Zone, places_of
 from scalelab.errors import UserError
 from scalelab.plan.data import settings
 from scalelab.seeds import stream
@@ -71,9 +71,10 @@ def test_the_rest_of_the_zone_is_left_out_and_counted(
 ) -> None:
     spec = specification(texts, heldout_share=0.3)
     train, held = sides(spec, folder / "out")
-    place = Zone(stream(spec["seed"], "corpus order"), 0.3).place
+    seed = stream(spec["seed"], "corpus order")
     whole = {Path(name).read_text() for name in texts}
-    zone = {text.encode() for text in whole if place(Document("", text)) < 0.3}
+    first = int(0.3 * 2**128).to_bytes(16, "big")
+    zone = {text.encode() for text in whole if order_key(text, seed) < first}
     manifest = load(folder / "out").manifest
     left_out = manifest["removed"]["held-out share, not needed"]["documents"]
     assert held < zone and train == {text.encode() for text in whole} - zone
@@ -101,16 +102,15 @@ def test_a_zone_that_is_too_small_names_a_share_that_does(
 
 
 def test_a_zone_holds_the_documents_of_its_share() -> None:
-    texts = [f"text {number}" for number in range(4000)]
-    documents = [Document("", text) for text in sorted(texts, key=lambda text: order_key(text, 5))]
-    zone = Zone(5, 0.2)
-    count = zone.end(documents)
-    assert count == sum(zone.place(one) < 0.2 for one in documents)
-    assert count == pytest.approx(800, abs=100)
-    assert zone.largest().end(documents) == pytest.approx(2000, abs=130)
-    for one in documents[::97]:
-        share = zone.share_with(one)
-        assert zone.place(one) < share <= zone.place(one) + 0.0101
+    keys = sorted(order_key(f"text {number}", seed=5) for number in range(4000))
+    places = places_of(np.array([np.void(key) for key in keys]))
+    assert places == pytest.approx([int.from_bytes(key, "big") / 2**128 for key in keys])
+    zone = Zone(0.2, places)
+    assert zone.end() == sum(place < 0.2 for place in places) == pytest.approx(800, abs=100)
+    assert zone.end(0.5) == pytest.approx(2000, abs=130)
+    for number in range(0, 4000, 97):
+        share = zone.share_with(number)
+        assert places[number] < share <= places[number] + 0.0101
 
 
 def test_the_share_is_a_key_of_the_corpus_that_is_not_there_by_default() -> None:
