@@ -4,14 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.autograd import gradcheck
 
 from scalelab.errors import UserError
 from scalelab.models import attend_to, build, registry
 from scalelab.models.families.gpt2 import GPT2
 from scalelab.models.layers.attention import attend, attend_backward, causal_attention
 from scalelab.models.layers.documents import restarts
-from scalelab.models.layers.sublayers import AttentionHalf
 from scalelab.plan.families import Shape
 
 SHAPE = Shape("gpt2", depth=2, width=16, heads=2, context=32, vocab=50)
@@ -68,8 +66,19 @@ def test_a_document_does_not_depend_on_what_is_packed_before_it(
 
 
 @pytest.mark.parametrize("by_hand", PATHS)
-def test_the_stream_is_to_the_bit_what_it_was(by_hand: torch.dtype | None) -> None:
-    """Losses and gradients without a separator equal those of a text that holds none."""
+def test_a_stream_is_computed_as_it_always_was_to_the_bit(by_hand: torch.dtype | None) -> None:
+    """Separators in a text are tokens like others there: the blocks get neither mask nor places."""
+    model, inputs = model_of(by_hand), torch.stack([text(32, 8), text(32, 9)])
+    attend_to(model, "gpt2", "stream", separator=0)
+    with torch.no_grad():
+        x = model.tokens(inputs) + model.positions.weight[:32]
+        for block in model.blocks:
+            x = block(x, by_hand)
+        assert torch.equal(model.hidden(inputs), model.norm(x))
+
+
+@pytest.mark.parametrize("by_hand", PATHS)
+def test_a_text_without_a_separator_is_one_document(by_hand: torch.dtype | None) -> None:
     inputs = torch.stack([text(32, seed)[1:] for seed in (8, 9)])
     targets = inputs.roll(-1, 1)
     found = []
@@ -82,7 +91,7 @@ def test_the_stream_is_to_the_bit_what_it_was(by_hand: torch.dtype | None) -> No
     (stream, gradients), (documents, others) = found
     assert documents == pytest.approx(stream, rel=1e-6)
     for one, other in zip(gradients, others, strict=True):
-        assert torch.allclose(one, other, atol=1e-4)  # type: ignore[arg-type]
+        assert (one - other).norm() <= 2e-5 * one.norm()  # type: ignore[operator, union-attr]
 
 
 def test_both_ways_of_computing_agree_with_their_gradients() -> None:
@@ -97,22 +106,7 @@ def test_both_ways_of_computing_agree_with_their_gradients() -> None:
         found.append((loss.item(), [parameter.grad for parameter in model.parameters()]))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
     for one, other in zip(found[0][1], found[1][1], strict=True):
-        assert torch.allclose(one, other, atol=1e-3, rtol=1e-4)  # type: ignore[arg-type]
-
-
-def test_the_gradient_by_hand_is_that_of_the_function() -> None:
-    _, seen = restarts(torch.tensor([[0, 1, 2, 0, 1], [3, 0, 1, 1, 1]]), 0)
-    x = torch.randn(2, 5, 6, dtype=torch.float64, generator=torch.manual_seed(1))
-    parts = [torch.randn(*size, dtype=torch.float64) for size in ((6,), (6,), (18, 6), (18,))]
-    parts += [torch.randn(6, 6, dtype=torch.float64), torch.randn(6, dtype=torch.float64)]
-    for tensor in (x, *parts):
-        tensor.requires_grad_()
-
-    def attention(*tensors: torch.Tensor) -> torch.Tensor:
-        return AttentionHalf.apply(*tensors, 2, 0.5, 1e-5, torch.float64, seen)  # type: ignore
-
-    # Gradients by the parameters leave in fp32, so they are compared as such.
-    assert gradcheck(attention, (x, *parts), eps=1e-4, atol=1e-3, rtol=1e-3)
+        assert (one - other).norm() <= 2e-5 * one.norm()  # type: ignore[operator, union-attr]
 
 
 def test_attention_over_a_mask_equals_that_of_torch() -> None:
