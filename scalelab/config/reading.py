@@ -141,6 +141,11 @@ def _check_sets(study: Study, source: str) -> None:
             )
         if name in names[:place]:
             raise UserError(f"{source}: evaluation.sets: found the name {name!r} twice")
+    if study.fits and study.fits[0].set in names:
+        raise UserError(
+            f"{source}: fits: the first fit leads the report and is of the split, found set "
+            f"{study.fits[0].set!r}; put it after one without a set"
+        )
     for fit in study.fits or ():
         if fit.set is not None and fit.set not in names:
             raise UserError(

@@ -185,6 +185,7 @@ def test_more_sets_leave_corpora_and_runs_as_they_are(folder: Path, news: list[s
         ([a_set(["none.txt"])], None, r"evaluation\.sets: news: paths: 'none\.txt': no such file"),
         ([{**a_set([]), "source": "synthetic"}], None, "news: found the source 'synthetic'"),
         ([], [{"set": "news"}], r"fits: found set 'news', expected one of evaluation\.sets \(ther"),
+        ([a_set(["a.txt"])], [{"set": "news"}], "first fit leads the report and is of the split"),
         ([{"name": "x", "source": "files"}], None, r"key 'evaluation\.sets\.0\.tokens' is missing"),
         ([{**a_set(["a.txt"]), "path": 1}], None, r"unknown key 'evaluation.sets.0.path'; did"),
     ],
