@@ -54,7 +54,11 @@ def _sections(kind: Any, prefix: str = "") -> list[tuple[str, Any]]:
     for item in dataclasses.fields(kind):
         inner = _section_of(item.type)
         if inner is not None:
-            name = prefix + item.name + ("[]" if item.name in ("fits", "shapes", "mixture", "sets") else "")
+            name = (
+                prefix
+                + item.name
+                + ("[]" if item.name in ("fits", "shapes", "mixture", "sets") else "")
+            )
             out += [(name, inner), *_sections(inner, name + ".")]
     return out + ([("(a power rule)", schema.PowerRule)] if not prefix else [])
 

@@ -87,9 +87,7 @@ def check_evaluation(frame: "DataFrame", y: str) -> None:
     measure = measure_of(y)
     across = ("vocab",) if measure == "loss_nats" else ()
     for column in (*SAME_EVALUATION, *across):
-        if column not in frame.columns or (
-            column == "tokenizer" and measure == ACROSS_TOKENIZERS
-        ):
+        if column not in frame.columns or (column == "tokenizer" and measure == ACROSS_TOKENIZERS):
             continue
         values = sorted({str(value) for value in frame[column].dropna()})
         if len(values) > 1:

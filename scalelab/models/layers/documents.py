@@ -6,9 +6,7 @@ A separator opens a document and predicts its first token. Shape suffixes: B seq
 import torch
 
 
-def restarts(
-    inputs_BT: torch.Tensor, separator: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def restarts(inputs_BT: torch.Tensor, separator: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions counted from the last separator (B, T), and which tokens see which (B, T, T).
 
     A token sees itself and what is before it in its own document, the opening separator included.

@@ -68,9 +68,7 @@ def test_the_split_scores_as_without_sets_and_each_set_beside_it(
     assert near["loss_nats_se"] > 0
 
 
-def test_each_set_has_its_columns(
-    trained: Path, beside: tuple[Path, Any], tmp_path: Path
-) -> None:
+def test_each_set_has_its_columns(trained: Path, beside: tuple[Path, Any], tmp_path: Path) -> None:
     corpus, plan = beside
     found = scored(trained, corpus, tmp_path / "e.json", sets=plan.evaluation["sets"])
     cells = row("d8", read_json(trained / "run.json"), found)

@@ -34,7 +34,9 @@ def within(
     return folder
 
 
-def test_a_run_is_scored_as_it_was_trained(within: Path, corpus_folder: Path, tmp_path: Path) -> None:
+def test_a_run_is_scored_as_it_was_trained(
+    within: Path, corpus_folder: Path, tmp_path: Path
+) -> None:
     corpus = load(corpus_folder)
     model, _ = load_model(within, read_json(within / "run.json"), corpus.separator)
     assert model.separator == corpus.separator == 0
