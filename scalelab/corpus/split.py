@@ -166,10 +166,11 @@ def fill(
         sizes: tokens of each split, separators included.
         share: one document fills at most 1/share of a split.
     """
+    dtype = ids[0].dtype
     heldout: list[HeldOut] = []
     place = seen = overlap = short = capped = empty = 0
     for name, size in sizes.items():
-        parts = [np.full(1, SEPARATOR_ID, dtype=ids.stream.dtype)]
+        parts = [np.full(1, SEPARATOR_ID, dtype=dtype)]
         held = HeldOut(name, parts[0])
         room = size - 1
         while room > 0:
@@ -187,7 +188,7 @@ def fill(
                 taken += length
                 room -= length
                 if room > 0:
-                    parts.append(np.full(1, SEPARATOR_ID, dtype=ids.stream.dtype))
+                    parts.append(np.full(1, SEPARATOR_ID, dtype=dtype))
                     room -= 1
             free = int((~covered[place]).sum())
             long = sum(end - start for start, end in runs)
