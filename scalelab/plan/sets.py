@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
-from scalelab.config import CorpusConfig, SourceConfig, Study
+from scalelab.config import SourceConfig, Study
 from scalelab.errors import UserError
 from scalelab.files import digest
-from scalelab.plan.data import fingerprint, given_keys
+from scalelab.plan.data import given_keys, of_source
 
 FORMAT = 1
 SOURCE_KEYS = tuple(item.name for item in dataclasses.fields(SourceConfig))
@@ -32,17 +32,12 @@ def set_specifications(study: Study) -> dict[str, dict[str, Any]]:
             )
         plain = dataclasses.asdict(one)
         keys = {key: plain[key] for key in SOURCE_KEYS}
-        try:
-            read = fingerprint(CorpusConfig(**keys))
-        except UserError as error:
-            told = str(error).removeprefix("corpus.")
-            raise UserError(f"evaluation.sets: {one.name}: {told}") from None
         spec = {
             "format": FORMAT,
             "name": one.name,
             "tokens": one.tokens,
             "config": {"source": one.source, **given_keys(keys, SourceConfig)},
-            "fingerprint": read,
+            "fingerprint": of_source(one, f"evaluation.sets: {one.name}"),
         }
         found[digest(spec)] = spec
     return found

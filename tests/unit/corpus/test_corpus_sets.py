@@ -182,7 +182,7 @@ def test_more_sets_leave_corpora_and_runs_as_they_are(folder: Path, news: list[s
     [
         ([a_set(["a.txt"], name="test")], None, "found the name 'test', expected one that is no"),
         ([a_set(["a.txt"]), a_set(["b.txt"])], None, "found the name 'news' twice"),
-        ([a_set(["none.txt"])], None, r"evaluation\.sets: news: paths: 'none\.txt': no such file"),
+        ([a_set(["none.txt"])], None, r"evaluation\.sets: news\.paths: 'none\.txt': no such file"),
         ([{**a_set([]), "source": "synthetic"}], None, "news: found the source 'synthetic'"),
         ([], [{"set": "news"}], r"fits: found set 'news', expected one of evaluation\.sets \(ther"),
         ([a_set(["a.txt"])], [{"set": "news"}], "first fit leads the report and is of the split"),
