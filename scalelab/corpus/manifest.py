@@ -40,6 +40,14 @@ def write(
     table: np.ndarray,
     report: Report,
 ) -> dict[str, Any]:
+    """Write train.bin, tuning.bin, test.bin, their documents, the tokenizer and the manifest.
+
+    Returns:
+        The manifest, which is written last.
+
+    Raises:
+        UserError: no text is left for training.
+    """
     train = rows.after(parts.zone)
     vocab_size = tokenizer.get_vocab_size()
     lengths = tok.token_byte_lengths(tokenizer)
