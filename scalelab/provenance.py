@@ -17,6 +17,7 @@ from scalelab.files import digest
 PACKAGE = Path(__file__).parent
 CODE = {
     "corpus": ("corpus/prepare", "corpus/sources/{source}"),
+    "set": ("corpus/sets", "corpus/sources/{source}"),
     "train": ("training/run", "plan/families/{family}", "models/families/{family}"),
     "trunk": ("training/trunk", "plan/families/{family}", "models/families/{family}"),
     "evaluate": ("evaluation/run", "plan/families/{family}", "models/families/{family}"),

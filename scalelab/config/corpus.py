@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from scalelab.config.values import (
     STRICT,
     Count,
+    HeldOutShare,
     HeldOutTokens,
     Name,
     Positive,
@@ -112,6 +113,10 @@ class CorpusConfig(SourceConfig):
     """Tokens of the test split, the one that is reported."""
     tuning_tokens: HeldOutTokens = 262_144
     """Tokens of the tuning split, for sweeps and for curves during training."""
+    heldout_share: HeldOutShare | None = None
+    """Documents whose hash lies in this first share of its range are never trained on, whatever is
+    added later; test and tuning are taken from them. None: the first documents, as many as fill
+    both, so that documents which are added may move others into training."""
     tokenizer: Annotated[str, Field(min_length=1)] = "bpe"
     """bpe (byte-level) or unigram, trained on the training split alone; bytes; or one made
     elsewhere: a name on the Hugging Face hub (gpt2, owner/model@revision), the path of a folder, of

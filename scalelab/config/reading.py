@@ -16,6 +16,8 @@ from scalelab.errors import UserError
 
 EXPECTED = {"dataclass_type": "expected a mapping of keys", "tuple_type": "expected a list"}
 """Words for what pydantic says in terms of Python."""
+SPLITS = ("train", "tuning", "test")
+"""Splits of a corpus, whose names no other held-out text may have."""
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
@@ -117,6 +119,7 @@ def check(study: Study, source: str) -> None:
             f"{source}: training: share_trunk needs one beta2 for all D, found auto, which follows "
             "the length of a run"
         )
+    _check_sets(study, source)
     if study.compute.sharding and study.compute.large_processes == 1:
         raise UserError(f"{source}: compute: sharding needs large_processes of 2 or more, found 1")
     shares = schedule.kind == "wsd" and schedule.warmup_tokens is None
@@ -125,6 +128,30 @@ def check(study: Study, source: str) -> None:
             f"{source}: training.schedule: warmup {training.schedule.warmup:g} and cooldown "
             f"{training.schedule.cooldown:g} are shares of one run and must not exceed 1 together"
         )
+
+
+def _check_sets(study: Study, source: str) -> None:
+    """Evaluation sets have names of their own, and fits ask for those there are."""
+    names = [one.name for one in study.evaluation.sets]
+    for place, name in enumerate(names):
+        if name in SPLITS:
+            raise UserError(
+                f"{source}: evaluation.sets: found the name {name!r}, expected one that is no "
+                f"split of the corpus ({', '.join(SPLITS)})"
+            )
+        if name in names[:place]:
+            raise UserError(f"{source}: evaluation.sets: found the name {name!r} twice")
+    if study.fits and study.fits[0].set in names:
+        raise UserError(
+            f"{source}: fits: the first fit leads the report and is of the split, found set "
+            f"{study.fits[0].set!r}; put it after one without a set"
+        )
+    for fit in study.fits or ():
+        if fit.set is not None and fit.set not in names:
+            raise UserError(
+                f"{source}: fits: found set {fit.set!r}, expected one of evaluation.sets "
+                f"({', '.join(names) or 'there are none'})"
+            )
 
 
 def check_tokens(study: Study, source: str) -> None:

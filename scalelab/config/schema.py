@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from scalelab.config.corpus import CorpusConfig
+from scalelab.config.corpus import CorpusConfig, SourceConfig
 from scalelab.config.values import (
     STRICT,
     Count,
     Decay,
+    HeldOutTokens,
     Name,
     NonNegative,
     Number,
@@ -134,11 +135,25 @@ class TrainingConfig:
     0.95 and 0.999."""
     clip: Rate = 1.0
     """Largest norm of the gradient."""
+    attention: Literal["stream", "documents"] = "stream"
+    """What a token sees of a packed sequence: all before it, or its own document alone, with
+    positions counted from the document's start (then held-out text is scored so too)."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Precision of products; master weights stay in fp32. auto takes bf16 where it is measured to
     be clearly faster. tf32 needs CUDA; fp16 scales the loss."""
     compile: bool = False
     """Use torch.compile: minutes to start, worth it on CUDA for long runs."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EvaluationSetConfig(SourceConfig):
+    """A text beside the corpus that every run is scored on too: another domain, another language.
+    Its source has the keys that a corpus has for it."""
+
+    name: Name
+    """Name of the set, in columns such as NAME:loss_nats."""
+    tokens: HeldOutTokens
+    """Tokens to score, after what stands in the training split is cut out."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -151,6 +166,9 @@ class EvaluationConfig:
     """Window in tokens; by default the context that each run was trained at."""
     stride: Positive | None = None
     """Tokens between windows; the window itself by default (blocks). Each token is scored once."""
+    sets: tuple[EvaluationSetConfig, ...] = ()
+    """Further texts that each run is scored on, e.g. [{name: news, source: files, paths:
+    [news/*.txt], tokens: 100k}]. One more set is scored without training anything anew."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -163,6 +181,8 @@ class FitConfig:
     """What the loss is a function of. None: N, or all columns of a law of several."""
     y: Literal["loss_nats", "bits_per_byte"] = "loss_nats"
     """What is fitted."""
+    set: Name | None = None
+    """Name of one of `evaluation.sets` whose loss it is. None: the loss on the split."""
     objective: Literal["least_squares", "huber", "lad"] | None = None
     """Of log loss: squares, Huber's function or absolute values; least_squares, or huber where
     delta is given."""

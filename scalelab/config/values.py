@@ -53,6 +53,7 @@ def to_encoding(value: str) -> str:
 Count = Annotated[int, BeforeValidator(to_count)]
 HeldOutTokens = Annotated[int, BeforeValidator(to_count), Field(ge=2)]
 """A split opens with a separator, which is given and not scored, so one token more is the least."""
+HeldOutShare = Annotated[float, BeforeValidator(to_number), Field(gt=0, le=0.5)]
 Positive = Annotated[int, BeforeValidator(to_count), Field(gt=0)]
 Number = Annotated[float, BeforeValidator(to_number), Field(allow_inf_nan=False)]
 Rate = Annotated[float, BeforeValidator(to_number), Field(gt=0, allow_inf_nan=False)]

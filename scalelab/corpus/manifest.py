@@ -48,11 +48,11 @@ def write(
     Raises:
         UserError: no text is left for training.
     """
-    train = rows.after(parts.used)
+    train = rows.after(parts.zone)
     if len(train) <= 1:
         raise UserError("corpus: too small: no text is left for training")
     out.mkdir(parents=True, exist_ok=True)
-    rest = cleaned.documents[parts.used :]
+    rest = cleaned.documents[parts.zone :]
     used = _counts(train, coder.size)
     splits = {"train": _summary(used, int(rest.sizes.sum()), len(rest), coder.separator_id)}
     width = spec["config"]["overlap_tokens"] or DEFAULT_WINDOW
@@ -73,7 +73,9 @@ def write(
         splits[held.name]["pieces"] = len(held.pieces)
         found, total = shared_windows(held.ids, train, width, coder.separator_id, table)
         overlap[f"{held.name}_windows_in_training"] = found / max(total, 1)
-        write_json(out / f"{held.name}.docs.json", _documents(held, cleaned.documents, sizes))
+        write_json(
+            out / f"{held.name}.docs.json", held_out_documents(held, cleaned.documents, sizes)
+        )
     for name, ids in {"train": train, **{h.name: h.ids for h in parts.heldout}}.items():
         write_tokens(out / f"{name}.bin", ids, coder.size)
         report(
@@ -146,7 +148,10 @@ def _counts(ids: np.ndarray, vocab_size: int) -> np.ndarray:
     return total
 
 
-def _documents(held: HeldOut, documents: Kept, sizes: list[int]) -> dict[str, Any]:
+def held_out_documents(
+    held: HeldOut, documents: Sequence[Document], sizes: list[int]
+) -> dict[str, Any]:
+    """The content of NAME.docs.json: the documents of a held-out split and their pieces."""
     number = {index: place for place, index in enumerate(held.documents)}
     return {
         "documents": [

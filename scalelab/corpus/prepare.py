@@ -21,6 +21,7 @@ from scalelab.corpus.rows import Rows
 from scalelab.corpus.sources import get_source, own_spelling
 from scalelab.corpus.split import split
 from scalelab.corpus.store import Kept, Store
+from scalelab.corpus.zone import Zone, places_of
 from scalelab.errors import UserError
 from scalelab.files import canonical_json, digest, file_sha256, read_json
 from scalelab.plan.tokenizers import TRAINED
@@ -103,7 +104,12 @@ def _made(
             f"corpus: no text is left: {read.documents['read']:,} files read, left out: "
             f"{ {**read.documents, **removed.documents} }"
         )
-    first_sampled = _sample_start(cleaned.documents.sizes, cleaned.bytes)
+    first_sampled = available = _sample_start(cleaned.documents.sizes, cleaned.bytes)
+    zone = None
+    if config["heldout_share"] is not None:
+        zone = Zone(config["heldout_share"], places_of(cleaned.documents.entries["key"]))
+        available = zone.end()
+        first_sampled = max(first_sampled, available)
     if coder is None:
         sample = own_spelling(config) or cleaned.documents[first_sampled:].texts()
         coder = coding.make(config, spec["fingerprint"], sample, report)
@@ -112,11 +118,14 @@ def _made(
     parts = split(
         rows,
         sizes={"test": config["test_tokens"], "tuning": config["tuning_tokens"]},
-        available=first_sampled,
+        available=available,
         overlap_tokens=config["overlap_tokens"],
         table=table,
         report=report,
+        zone=zone,
     )
+    for size in cleaned.documents.sizes[parts.used : parts.zone].tolist():
+        removed.add("held-out share, not needed", size)
     coder.check(cleaned.documents[: parts.used], rows[: parts.used])
     return write(spec, out, read, cleaned, coder, parts, rows, table, report)
 

@@ -98,6 +98,46 @@ def load(folder: Path) -> Corpus:
     return Corpus(manifest, tokens, pieces, token_dtype(vocab_size), vocab_size, separator)
 
 
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A set that `sets.prepare_set` wrote beside a corpus.
+
+    Attributes:
+        name: its name in the study.
+        tokens: memory-mapped ids, shape (tokens,), a separator first.
+        pieces: int64 of shape (pieces, 4), as those of a corpus's held-out splits.
+        bytes: UTF-8 bytes of its text.
+        sha256: of its token file.
+    """
+
+    name: str
+    tokens: np.ndarray
+    pieces: np.ndarray
+    bytes: int
+    sha256: str
+
+
+def load_set(folder: Path, vocab_size: int) -> EvaluationSet:
+    """Open an evaluation set.
+
+    Raises:
+        UserError: a file is missing or does not hold what the manifest says.
+    """
+    manifest = read_json(folder / "manifest.json")
+    tokens = read_tokens(folder / "tokens.bin", vocab_size)
+    expected = manifest["split"]["tokens"]
+    if len(tokens) != expected:
+        raise UserError(f"{folder / 'tokens.bin'}: {len(tokens):,} tokens, expected {expected:,}")
+    rows = read_json(folder / "docs.json")["pieces"]
+    return EvaluationSet(
+        manifest["name"],
+        tokens,
+        np.array(rows, dtype=np.int64).reshape(-1, 4),
+        int(manifest["split"]["bytes"]),
+        manifest["files"]["tokens.bin"],
+    )
+
+
 def _check(path: Path, lowest: int, highest: int, vocab_size: int) -> None:
     if lowest < 0 or highest >= vocab_size:
         wrong = lowest if lowest < 0 else highest

@@ -1,12 +1,13 @@
 """Held-out sets: whole documents by the order of their hash, cut free of text seen elsewhere."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from scalelab.corpus.overlap import free_runs, repeated_elsewhere
 from scalelab.corpus.rows import Rows
+from scalelab.corpus.zone import LARGEST_SHARE, Zone
 from scalelab.errors import UserError
 
 SHORTEST_PIECE = 64
@@ -37,7 +38,7 @@ class Split:
 
     heldout: list[HeldOut]
     used: int
-    """The first `used` documents are held out; the rest is for training."""
+    """The first `used` documents were looked at for the held-out sets."""
     seen_tokens: int
     overlap_tokens: int
     short_tokens: int
@@ -45,6 +46,8 @@ class Split:
     documents_without_piece: int
     largest_share: float
     """Share of a split that one document was allowed to fill."""
+    zone: int = 0
+    """The first `zone` documents, `used` or more, are never trained on; the rest is."""
 
 
 def split(
@@ -55,6 +58,7 @@ def split(
     overlap_tokens: int,
     table: np.ndarray,
     report: Callable[[str], None],
+    zone: Zone | None = None,
 ) -> Split:
     """Take documents in order into each split until it holds exactly its number of tokens.
 
@@ -66,6 +70,8 @@ def split(
         sizes: tokens of each held-out split, separators included.
         available: documents from the front that may be held out.
         overlap_tokens: width of a window; 0 leaves documents whole.
+        zone: the part of the hash range that the `available` documents are, if they are one; what
+            the splits leave of them is not trained on either.
         table: from `overlap.random_table`.
 
     Raises:
@@ -79,15 +85,17 @@ def split(
     for tokens in (wanted * 3 // 2, wanted * 3):
         count = _reach(lengths[:available], tokens, min(sizes.values()))
         covered = _covered(ids, count, overlap_tokens, table)
-        result = _fill(ids, covered, sizes, SHARES[0])
+        result = fill(ids, covered, sizes, SHARES[0], ids.separator)
         if result is not None:
             break
     else:
         covered = _covered(ids, available, overlap_tokens, table)
-        tries = (_fill(ids, covered, sizes, share) for share in SHARES)
+        tries = (fill(ids, covered, sizes, most, ids.separator) for most in SHARES)
         result = next((found for found in tries if found is not None), None)
     if result is None:
         free = sum(int((~row).sum()) for row in covered)
+        if zone is not None:
+            raise UserError(_zone_too_small(ids, sizes, overlap_tokens, table, zone))
         raise UserError(
             f"corpus: too small: {wanted:,} held-out tokens are wanted "
             f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), at most a quarter of a split "
@@ -95,25 +103,50 @@ def split(
             f"documents with {free:,} tokens that stand nowhere else; the whole text has "
             f"{len(ids):,} documents with {int(lengths.sum()):,} tokens"
         )
-    share = result.overlap_tokens / max(result.seen_tokens, 1)
+    cut = result.overlap_tokens / max(result.seen_tokens, 1)
     report(
         f"corpus: held out {result.used:,} documents; "
-        f"{share:.1%} of their tokens stood elsewhere and were cut out"
+        f"{cut:.1%} of their tokens stood elsewhere and were cut out"
     )
     if result.largest_share > 1 / SHARES[0]:
         report(
             f"corpus: few documents: one may fill {result.largest_share:.0%} of a held-out split"
         )
-    return result
+    return replace(result, zone=result.used if zone is None else available)
+
+
+def _zone_too_small(
+    ids: Rows, sizes: dict[str, int], width: int, table: np.ndarray, zone: Zone
+) -> str:
+    """The sentence for a zone without enough tokens, with a share that does."""
+    count = zone.end()
+    covered = _covered(ids, zone.end(LARGEST_SHARE), width, table)
+    tries = (fill(ids, covered, sizes, most, ids.separator) for most in SHARES)
+    enough = next((found for found in tries if found is not None), None)
+    free = sum(int((~row).sum()) for row in covered[:count])
+    if enough is not None:
+        advice = f"a share of {zone.share_with(enough.used - 1):g} would do"
+    else:
+        advice = (
+            f"no share up to {LARGEST_SHARE:g} would do: hold out fewer or give the corpus more "
+            f"text than its {len(ids):,} documents with {int(ids.lengths.sum()):,} tokens"
+        )
+    return (
+        f"corpus.heldout_share: too small: {sum(sizes.values()):,} held-out tokens are wanted "
+        f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), at most a quarter of a split from "
+        f"one document, but the first {zone.share:g} of the hash range has {count:,} documents "
+        f"with {free:,} tokens that stand nowhere else; {advice}"
+    )
 
 
 def _reach(lengths: np.ndarray, tokens: int, smallest: int) -> int:
     """How many documents from the front hold about `tokens` tokens after the cap."""
-    total = np.cumsum(np.minimum(lengths, _cap(smallest, SHARES[0])))
+    total = np.cumsum(np.minimum(lengths, cap(smallest, SHARES[0])))
     return min(int(np.searchsorted(total, tokens)) + 1, len(lengths))
 
 
-def _cap(size: int, share: int) -> int:
+def cap(size: int, share: int) -> int:
+    """Tokens that one document may fill of a split of `size` tokens."""
     return max(SMALLEST_CAP, size // share)
 
 
@@ -123,12 +156,27 @@ def _covered(ids: Rows, count: int, width: int, table: np.ndarray) -> list[np.nd
     return repeated_elsewhere(ids[:count], ids.after(count), width, table)
 
 
-def _fill(ids: Rows, covered: list[np.ndarray], sizes: dict[str, int], share: int) -> Split | None:
-    """The splits, or None when the documents looked at do not suffice."""
+def fill(
+    ids: Sequence[np.ndarray],
+    covered: list[np.ndarray],
+    sizes: dict[str, int],
+    share: int,
+    separator: int,
+) -> Split | None:
+    """The splits, or None when the documents looked at do not suffice.
+
+    Args:
+        ids: token ids of each document.
+        covered: for the documents that may be taken, which of their tokens are cut out.
+        sizes: tokens of each split, separators included.
+        share: one document fills at most 1/share of a split.
+        separator: the id between documents.
+    """
+    dtype = ids[0].dtype
     heldout: list[HeldOut] = []
     place = seen = overlap = short = capped = empty = 0
     for name, size in sizes.items():
-        parts = [np.full(1, ids.separator, dtype=ids.stream.dtype)]
+        parts = [np.full(1, separator, dtype=dtype)]
         held = HeldOut(name, parts[0])
         room = size - 1
         while room > 0:
@@ -137,7 +185,7 @@ def _fill(ids: Rows, covered: list[np.ndarray], sizes: dict[str, int], share: in
             runs = free_runs(covered[place], SHORTEST_PIECE)
             taken = 0
             for start, end in runs:
-                length = min(end - start, _cap(size, share) - taken, room)
+                length = min(end - start, cap(size, share) - taken, room)
                 if room <= 0 or length < min(SHORTEST_PIECE, room):
                     break
                 at = size - room
@@ -147,7 +195,7 @@ def _fill(ids: Rows, covered: list[np.ndarray], sizes: dict[str, int], share: in
                 taken += length
                 room -= length
                 if room > 0:
-                    parts.append(np.full(1, ids.separator, dtype=ids.stream.dtype))
+                    parts.append(np.full(1, separator, dtype=dtype))
                     room -= 1
             free = int((~covered[place]).sum())
             long = sum(end - start for start, end in runs)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from scalelab.errors import UserError
+from scalelab.evaluation.columns import SCORES, of_set
 from scalelab.files import atomic_folder, atomic_path, digest, read_json
 from scalelab.plan.trunks import common
 
@@ -80,10 +81,12 @@ def row(label: str, run: dict[str, Any], score: dict[str, Any]) -> dict[str, Any
         "steps": run["steps"],
         "schedule": recipe["schedule"]["kind"],
         "seed": run["spec"]["seed"],
-        "loss_nats": score["loss_nats"],
-        "loss_nats_se": score["loss_nats_se"],
-        "perplexity": score["perplexity"],
-        "bits_per_byte": score["bits_per_byte"],
+        **{column: score[column] for column in SCORES},
+        **{
+            of_set(name, column): cells[column]
+            for name, cells in score.get("sets", {}).items()
+            for column in SCORES
+        },
         "train_loss_nats": run["train_loss_nats"],
         "tokens_per_second": run["tokens_per_second"],
         "seconds": run["seconds"],

@@ -2,3 +2,21 @@
 
 SETTING = ("threads", "precision", "processes", "device")
 """What decides, beside the model, how quick a run is: rates compare within one setting only."""
+SCORES = ("loss_nats", "loss_nats_se", "perplexity", "bits_per_byte")
+"""What a held-out text gives a run."""
+
+
+def of_set(name: str, column: str) -> str:
+    """The column of an evaluation set: `news:loss_nats`. A name holds no colon."""
+    return f"{name}:{column}"
+
+
+def set_of(column: str) -> str | None:
+    """The evaluation set that a column belongs to; None for the split that is reported."""
+    name, colon, _ = column.rpartition(":")
+    return name if colon else None
+
+
+def measure_of(column: str) -> str:
+    """A column without its set: `loss_nats` of `news:loss_nats`."""
+    return column.rpartition(":")[2]

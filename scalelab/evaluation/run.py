@@ -9,11 +9,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from scalelab.corpus.shards import Corpus, load
+from scalelab.corpus.shards import Corpus, EvaluationSet, load, load_set
+from scalelab.corpus.tokenizer import SEPARATOR_ID
 from scalelab.errors import UserError
+from scalelab.evaluation.columns import SCORES
 from scalelab.evaluation.perplexity import held_out, token_losses
 from scalelab.files import read_json, write_json
-from scalelab.models import LanguageModel, build, load_weights
+from scalelab.models import LanguageModel, attend_to, build, load_weights
 from scalelab.plan.families import Shape
 from scalelab.plan.labels import label_of
 from scalelab.provenance import manifest
@@ -29,11 +31,13 @@ def evaluate(
     report: Callable[[str], None],
     label: str = "",
 ) -> dict[str, Any]:
-    """Score a run on a held-out split and write the result to `out`.
+    """Score a run on a held-out split, and on evaluation sets, and write the result to `out`.
 
     `settings` holds split, context and stride (tokens); without a context it is the one that the
-    run was trained at, without a stride windows do not overlap. A run whose status is not ok is
-    passed over: its losses are null and its status stands in the file.
+    run was trained at, without a stride windows do not overlap. Its key sets, where there is one,
+    has the ids of the sets by name; they lie in `sets/<id>` of the corpus's folder and are scored
+    alike. A run whose status is not ok is passed over: its losses are null and its status stands in
+    the file.
 
     Raises:
         UserError: a file is missing or damaged, or the context exceeds the model's.
@@ -44,23 +48,20 @@ def evaluate(
     context = settings["context"] or run["spec"]["model"]["context"]
     stride = context if settings["stride"] is None else settings["stride"]
     settings = {**settings, "context": context, "stride": stride}
+    texts = [_split(corpus, settings["split"]), *_sets(corpus, corpus_folder, settings)]
     result: dict[str, Any] = {
         "run": run["id"],
         "status": run["status"],
         "settings": settings,
-        "loss_nats": None,
-        "loss_nats_se": None,
-        "perplexity": None,
-        "bits_per_byte": None,
-        "tokens": None,
-        "bytes": None,
-        "text_sha256": corpus.manifest["files"][f"{settings['split']}.bin"],
+        **_nothing(texts[0]),
         "seconds": None,
         "provenance": manifest([run["spec"], settings], corpus.manifest["data_hash"]),
     }
+    if "sets" in settings:
+        result["sets"] = {text.name: _nothing(text) for text in texts[1:]}
     if run["status"] == "ok":
         machine.set_up(threads)
-        model, shape = load_model(run_folder, run)
+        model, shape = load_model(run_folder, run, corpus.separator)
         if settings["context"] > shape.context:
             raise UserError(
                 f"evaluation.context: found {settings['context']}, expected at most the "
@@ -71,39 +72,64 @@ def evaluate(
                 f"evaluation.stride: found {settings['stride']}, expected 1 to the context of "
                 f"{settings['context']} tokens"
             )
+        model = model.to(machine.device())
         start = time.monotonic()
-        # The stream starts with a separator, which is given, not predicted.
-        losses = token_losses(
-            model.to(machine.device()),
-            corpus.tokens[settings["split"]][1:],
-            corpus.separator,
-            settings["context"],
-            settings["stride"],
-        )
-        score = held_out(
-            losses, documents(corpus, settings["split"])[1:], corpus.bytes(settings["split"])
-        )
-        result |= {
-            "loss_nats": score.loss_nats,
-            "loss_nats_se": score.standard_error,
-            "perplexity": score.perplexity,
-            "bits_per_byte": score.bits_per_byte,
-            "tokens": score.tokens,
-            "bytes": score.bytes,
-            "seconds": round(time.monotonic() - start, 3),
-        }
-        report(
-            f"{label}: held-out loss {score.loss_nats:.4f} nats/token, "
-            f"{score.bits_per_byte:.4f} bits/byte on {score.tokens:,} tokens"
-        )
+        found = [_score(model, text, corpus.separator, context, stride) for text in texts]
+        result |= found[0] | {"seconds": round(time.monotonic() - start, 3)}
+        for text, score in zip(texts, found, strict=True):
+            where = "held-out loss" if text is texts[0] else f"on {text.name}: loss"
+            report(
+                f"{label}: {where} {score['loss_nats']:.4f} nats/token, "
+                f"{score['bits_per_byte']:.4f} bits/byte on {score['tokens']:,} tokens"
+            )
+            if text is not texts[0]:
+                result["sets"][text.name] = score
     else:
         report(f"{label}: not evaluated, the run ended as {run['status']} ({run['reason']})")
     write_json(out, result)
     return result
 
 
-def load_model(run_folder: Path, run: dict[str, Any]) -> tuple[LanguageModel, Shape]:
-    """The model of a finished run, read from its checkpoint."""
+def _split(corpus: Corpus, split: str) -> EvaluationSet:
+    """A held-out split of the corpus as a text to score."""
+    sha256 = corpus.manifest["files"][f"{split}.bin"]
+    return EvaluationSet(
+        split, corpus.tokens[split], corpus.pieces[split], corpus.bytes(split), sha256
+    )
+
+
+def _sets(corpus: Corpus, folder: Path, settings: dict[str, Any]) -> list[EvaluationSet]:
+    """The evaluation sets of the settings, which lie beside the corpus by their ids."""
+    sets: dict[str, str] = settings.get("sets", {})
+    return [load_set(folder / "sets" / identity, corpus.vocab_size) for identity in sets.values()]
+
+
+def _nothing(text: EvaluationSet) -> dict[str, Any]:
+    """The score of a run that gave none."""
+    return {**dict.fromkeys((*SCORES, "tokens", "bytes")), "text_sha256": text.sha256}
+
+
+def _score(
+    model: LanguageModel, text: EvaluationSet, separator: int, context: int, stride: int
+) -> dict[str, Any]:
+    """What a text gives. Its stream starts with a separator, which is given, not predicted."""
+    losses = token_losses(model, text.tokens[1:], separator, context, stride)
+    score = held_out(losses, owners(text.tokens, text.pieces)[1:], text.bytes)
+    return {
+        "loss_nats": score.loss_nats,
+        "loss_nats_se": score.standard_error,
+        "perplexity": score.perplexity,
+        "bits_per_byte": score.bits_per_byte,
+        "tokens": score.tokens,
+        "bytes": score.bytes,
+        "text_sha256": text.sha256,
+    }
+
+
+def load_model(
+    run_folder: Path, run: dict[str, Any], separator: int = SEPARATOR_ID
+) -> tuple[LanguageModel, Shape]:
+    """The model of a finished run, read from its checkpoint; it attends as it was trained to."""
     path = run_folder / "checkpoint" / "model.safetensors"
     try:
         weights = load_file(path)
@@ -112,15 +138,18 @@ def load_model(run_folder: Path, run: dict[str, Any]) -> tuple[LanguageModel, Sh
     shape = Shape(**run["spec"]["model"])
     model = build(shape, seed=0)
     load_weights(model, shape, weights)
+    attention = run["spec"]["training"].get("attention", "stream")
+    attend_to(model, shape.family, attention, separator)
     return model, shape
 
 
 def documents(corpus: Corpus, split: str) -> np.ndarray:
-    """Document number of each token of a held-out split, shape (tokens,).
+    """Document number of each token of a held-out split, shape (tokens,)."""
+    return owners(corpus.tokens[split], corpus.pieces[split])
 
-    A separator belongs to the document before it.
-    """
-    pieces = corpus.pieces[split]
-    starts, owners = pieces[:, 0], pieces[:, 2]
-    position = np.arange(len(corpus.tokens[split]))
-    return owners[np.maximum(np.searchsorted(starts, position, side="right") - 1, 0)]
+
+def owners(tokens: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+    """Document number of each token, shape (tokens,). A separator is of the document before it."""
+    starts, numbers = pieces[:, 0], pieces[:, 2]
+    position = np.arange(len(tokens))
+    return numbers[np.maximum(np.searchsorted(starts, position, side="right") - 1, 0)]

@@ -84,7 +84,7 @@ def parametric(study: Study) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 
 def _line_names(answer: Mapping[str, Any]) -> list[str]:
-    unit = numbers.LOSS_UNITS.get(answer["y"], answer["y"])
+    unit = numbers.loss_unit(answer["y"])
     return [f"equal loss ({unit})", "equal $6ND$ (FLOPs)"]
 
 

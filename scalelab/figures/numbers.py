@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from scalelab.evaluation.columns import measure_of, set_of
+
 GREEK = ("alpha", "beta", "gamma", "delta", "kappa")
 LOSS_UNITS = {"loss_nats": "nats per token", "bits_per_byte": "bits per byte"}
 
@@ -102,10 +104,16 @@ def formula(fit: Mapping[str, Any]) -> str:
     return re.sub(r"(?<=[A-Za-z}]) (?=[A-Za-z\\])", r"\\,", names)
 
 
+def loss_unit(column: str) -> str:
+    """The unit of a loss column in words, the same for every evaluation set."""
+    return LOSS_UNITS.get(measure_of(column), column)
+
+
 def loss_label(fit: Mapping[str, Any] | None) -> str:
-    """The axis label of a held-out loss, with its unit."""
-    name = str(fit.get("y", "loss_nats")) if fit else "loss_nats"
-    return f"held-out loss ({LOSS_UNITS.get(name, name)})"
+    """The axis label of a held-out loss, with its evaluation set and its unit."""
+    column = str(fit.get("y", "loss_nats")) if fit else "loss_nats"
+    name = set_of(column)
+    return f"{f'loss on {name}' if name else 'held-out loss'} ({loss_unit(column)})"
 
 
 def column_label(fit: Mapping[str, Any] | None) -> str:

@@ -121,7 +121,7 @@ def _runs(study: Study, fit: Mapping[str, Any], points: Any, floor: float) -> li
 
 
 def _reducible_label(fit: Mapping[str, Any]) -> str:
-    unit = numbers.LOSS_UNITS.get(str(fit.get("y", "loss_nats")), str(fit.get("y")))
+    unit = numbers.loss_unit(str(fit.get("y", "loss_nats")))
     return f"reducible loss $L - E$ ({unit})"
 
 

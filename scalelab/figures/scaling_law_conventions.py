@@ -1,5 +1,6 @@
 """Every fit of the study side by side: one panel a counting convention or explaining column."""
 
+from scalelab.evaluation.columns import set_of
 from scalelab.figures import style
 from scalelab.figures.law_panel import HEADER, draw_law, finish
 from scalelab.figures.registry import Drawing, figure
@@ -18,7 +19,10 @@ def draw(study: Study, width: str) -> Drawing:
     panels = result.subplots(down, across, squeeze=False).flatten()
     drawn = []
     for axes, fit in zip(panels, fits, strict=False):
-        axes.set_title(fit.get("convention") or fit["x"], loc="left", fontweight="bold")
+        name = set_of(str(fit.get("y", "loss_nats")))
+        counted = fit.get("convention") or fit["x"]
+        title = f"{counted}, on {name}" if name else counted
+        axes.set_title(title, loc="left", fontweight="bold")
         drawn.append(draw_law(axes, study, fit))
     for spare in panels[len(fits) :]:
         spare.remove()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.errors import UserError
+from scalelab.evaluation.columns import SCORES, measure_of, set_of
 from scalelab.files import read_json
 
 REQUIRED = ("id", "label", "N", "D", "loss_nats", "status")
@@ -147,7 +148,8 @@ NUMBERS = (
 
 def _run(path: Path, number: int, row: dict[str, str | None]) -> Run:
     columns = {key: value or "" for key, value in row.items() if key is not None}
-    for name in NUMBERS:
+    scores = [name for name in columns if set_of(name) and measure_of(name) in SCORES]
+    for name in (*NUMBERS, *scores):
         text = columns.get(name, "").strip()
         try:
             float(text or 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.errors import UserError
+from scalelab.evaluation.columns import SCORES, of_set
 from scalelab.files import digest
 from scalelab.laws.answers.registry import Material, check, give
 from scalelab.laws.fitting import fit
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 LAYERS = ("laws", "files", "provenance", "errors")
-KEYS = ("law", "x", "y", *(field.name for field in dataclasses.fields(Settings)))
+KEYS = ("law", "x", "y", "set", *(field.name for field in dataclasses.fields(Settings)))
 
 
 def fit_study(
@@ -48,7 +49,7 @@ def fit_study(
     made: list[FitResult] = []
     failed: list[dict[str, Any]] = []
     for place, keys in enumerate(settings):
-        law, rest = keys["law"], {k: v for k, v in keys.items() if k != "law"}
+        law, rest = keys["law"], _of_set({k: v for k, v in keys.items() if k != "law"})
         try:
             made.append(fit(law, runs, **rest))
         except UserError as error:
@@ -70,6 +71,16 @@ def fit_study(
             "code": code_digest(*LAYERS),
         },
     }
+
+
+def _of_set(keys: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `fit`, with the columns of the evaluation set that the fit asks for."""
+    name = keys.pop("set", None)
+    if name is None:
+        return keys
+    measured = {"y": keys.get("y", "loss_nats"), "noise": keys.get("noise")}
+    columns = {k: of_set(name, v) for k, v in measured.items() if v in SCORES}
+    return {**keys, **columns}
 
 
 def _settings(item: Any, place: int, study: str) -> dict[str, Any]:

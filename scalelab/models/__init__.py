@@ -1,5 +1,5 @@
 """Models: a registry of families, each built from a `Shape`, and their export to transformers."""
 
-from scalelab.models.registry import LanguageModel, build, export, load_weights
+from scalelab.models.registry import LanguageModel, attend_to, build, export, load_weights
 
-__all__ = ["LanguageModel", "build", "export", "load_weights"]
+__all__ = ["LanguageModel", "attend_to", "build", "export", "load_weights"]

@@ -24,6 +24,8 @@ class LanguageModel(nn.Module, ABC):
     by_hand: torch.dtype | None = None
     """Blocks compute with the gradients of `layers.sublayers`, products in this dtype; None: as
     modules of torch."""
+    separator: int | None = None
+    """Attention and positions begin anew at this token; None: they run over the whole sequence."""
 
     @abstractmethod
     def losses(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
@@ -45,6 +47,8 @@ class Family:
     """Weights under the names of the transformers class, as views of the parameters."""
     factors: Callable[[Shape], dict[str, torch.Tensor]] = lambda shape: {}
     """What the weights of some names are multiplied by in the transformers class."""
+    documents: bool = False
+    """Whether the module heeds its `separator`."""
 
 
 FAMILIES: dict[str, Family] = {}
@@ -80,6 +84,21 @@ def build(shape: Shape, seed: int) -> LanguageModel:
     model = family.build(shape)
     family.initialise(model, torch.Generator().manual_seed(seed))
     return model
+
+
+def attend_to(model: LanguageModel, family: str, attention: str, separator: int) -> None:
+    """Have a model attend to the whole `stream`, or within `documents` that a separator opens.
+
+    Raises:
+        UserError: the family cannot attend within documents.
+    """
+    if attention == "documents":
+        if not get(family).documents:
+            raise UserError(
+                f"training.attention: found documents, which the family {family} cannot do; "
+                "expected stream"
+            )
+        model.separator = separator
 
 
 def export(model: LanguageModel, shape: Shape) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

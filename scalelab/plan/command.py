@@ -40,6 +40,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "corpora": plan.corpora,
         "evaluation_id": plan.evaluation_id,
         "evaluation": plan.evaluation,
+        **({"sets": plan.sets} if plan.sets else {}),
         "runs": [
             {
                 "id": run.id,

@@ -88,7 +88,7 @@ def _of_text(config: CorpusConfig) -> dict:
         return {}
     if config.source == MIXTURE:
         return {"mixture": [_of_part(part) for part in config.mixture]}
-    return _of_source(config, "corpus")
+    return of_source(config, "corpus")
 
 
 def _of_part(part: PartConfig) -> dict[str, Any]:
@@ -97,10 +97,11 @@ def _of_part(part: PartConfig) -> dict[str, Any]:
             f"corpus.mixture: {part.name}: found the source {part.source!r}, expected one that "
             "reads text"
         )
-    return _of_source(part, f"corpus.mixture: {part.name}")
+    return of_source(part, f"corpus.mixture: {part.name}")
 
 
-def _of_source(config: SourceConfig, where: str) -> dict[str, Any]:
+def of_source(config: SourceConfig, where: str) -> dict[str, Any]:
+    """The fingerprint of one source; `where` opens the sentence of an error."""
     if (config.hub is not None) != (config.source == "hub"):
         raise UserError(
             f"{where}.hub: found the source {config.source!r} "

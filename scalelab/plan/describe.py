@@ -22,6 +22,9 @@ unknown key is an error that names the near one. Equal values give equal runs, h
 written. Written by `python -m scalelab.plan.describe > config/README.md`.
 """
 
+LISTS = ("fits", "shapes", "mixture", "sets")
+"""Keys that hold a list of sections."""
+
 
 def markdown() -> str:
     """Every section and key with default and meaning, as Markdown."""
@@ -54,7 +57,7 @@ def _sections(kind: Any, prefix: str = "") -> list[tuple[str, Any]]:
     for item in dataclasses.fields(kind):
         inner = _section_of(item.type)
         if inner is not None:
-            name = prefix + item.name + ("[]" if item.name in ("fits", "shapes", "mixture") else "")
+            name = prefix + item.name + ("[]" if item.name in LISTS else "")
             out += [(name, inner), *_sections(inner, name + ".")]
     return out + ([("(a power rule)", schema.PowerRule)] if not prefix else [])
 

@@ -77,6 +77,8 @@ def specification(
             "clip": training.clip,
             "precision": training.precision,
             "compile": training.compile,
+            # Left out where it is as it was before there was a choice: the run is the same one.
+            **({} if training.attention == "stream" else {"attention": training.attention}),
         },
         "threads": study.compute.large_threads if large else 1,
         "processes": processes,

@@ -13,6 +13,7 @@ from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count
 from scalelab.plan.recipe import FORMAT, specification
+from scalelab.plan.sets import set_specifications
 from scalelab.plan.sizes import shape_of
 from scalelab.plan.trunks import Trunk, saved_share, trunks
 
@@ -81,6 +82,8 @@ class Plan:
     """Hash of how runs are evaluated."""
     evaluation: dict[str, Any]
     """How runs are evaluated."""
+    sets: dict[str, dict[str, Any]]
+    """Specifications of the evaluation sets by id (see `scalelab.corpus.sets`)."""
     runs: tuple[Run, ...]
     """The runs, the costliest first."""
     trunks: tuple[Trunk, ...]
@@ -113,7 +116,8 @@ def build(study: Study) -> Plan:
         raise UserError("the study has no runs: its design leaves all of them out")
     notes = [f"{repeated} repeated runs removed (equal settings)"] if repeated else []
     runs = sorted(_unique_labels(unique.values()), key=lambda run: (-run.flops, run.label))
-    evaluation = _evaluation(study, {run.spec["model"]["context"] for run in runs})
+    sets = set_specifications(study)
+    evaluation = _evaluation(study, {run.spec["model"]["context"] for run in runs}, sets)
     shared = trunks({run.id: run.spec for run in runs})
     if shared:
         step = {run.id: run.spec["training"]["batch_tokens"] for run in runs}
@@ -122,7 +126,7 @@ def build(study: Study) -> Plan:
             f"{sum(len(one.branches) for one in shared)} runs branch from {len(shared)} trunks: "
             f"{saved_share(shared, flops):.0%} of the training FLOPs saved"
         )
-    fits = design.fits if study.fits is None else tuple(asdict(fit) for fit in study.fits)
+    fits = design.fits if study.fits is None else tuple(map(_fit, study.fits))
     answers = {one.get("axis", ""): one for one in design.answers(options)}
     for one in _axis_answers(study):
         answers.setdefault(one["axis"], one)
@@ -131,11 +135,12 @@ def build(study: Study) -> Plan:
         corpora=corpora,
         evaluation_id=digest(evaluation),
         evaluation=evaluation,
+        sets=sets,
         runs=tuple(runs),
         trunks=shared,
         fits=tuple(fits),
         answers=tuple(answers.values()),
-        figures=_figures(design, bool(fits), any(answers), any(study.axes)),
+        figures=_figures(design, bool(fits), any(answers), any(study.axes), bool(sets)),
         notes=tuple(notes),
     )
 
@@ -150,8 +155,19 @@ def corpus_of(study: Study) -> dict[str, Any]:
     }
 
 
-def _evaluation(study: Study, contexts: set[int]) -> dict[str, Any]:
+def _fit(fit: Any) -> dict[str, Any]:
+    """A fit as plain data; without `set` where it is of the split, as it was before there were."""
+    plain = asdict(fit)
+    return plain if plain["set"] is not None else {k: v for k, v in plain.items() if k != "set"}
+
+
+def _evaluation(
+    study: Study, contexts: set[int], sets: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     """How runs are evaluated; context and stride are None where each run has its own.
+
+    Sets are named by their ids; without any, the key is left out, so that evaluations from before
+    there were sets keep their ids.
 
     Raises:
         UserError: a window that is longer than a model's context, or shorter than the stride.
@@ -169,12 +185,14 @@ def _evaluation(study: Study, contexts: set[int]) -> dict[str, Any]:
         raise UserError(
             f"evaluation.stride: found {stride}, expected at most the context of {window} tokens"
         )
-    return {
+    found = {
         "format": FORMAT,
         **asdict(study.evaluation),
         "context": context,
         "stride": stride or context,
+        "sets": {spec["name"]: identity for identity, spec in sets.items()},
     }
+    return found if sets else {key: value for key, value in found.items() if key != "sets"}
 
 
 def column(key: str) -> str:
@@ -183,10 +201,13 @@ def column(key: str) -> str:
     return COLUMNS.get(name, name)
 
 
-def _figures(design: designs.Design, fitted: bool, optimum: bool, crossed: bool) -> tuple[str, ...]:
+def _figures(
+    design: designs.Design, fitted: bool, optimum: bool, crossed: bool, sets: bool
+) -> tuple[str, ...]:
     """Kinds of figures: those of every study, of its design, of a law, and of crossed axes."""
     of_design = [kind for kind in design.figures if fitted or not kind.startswith("scaling_law")]
     asked = {"heldout": fitted, "optimum": optimum, "axis": crossed}
+    asked["evaluation_sets"] = sets
     return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
 
 

@@ -44,6 +44,7 @@ def contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     listed += [("planner", "What a budget buys")] if values["plan_rows"] else []
     listed += [("sizes", "Each size"), ("checks", "Checks")]
+    listed += [("texts", "Evaluation sets")] if values["texts"] else []
     listed += [("samples", "Samples")] if values["samples"] else []
     listed += [("cost", "Cost")]
     listed += [("curves", "Training curves")] if values["has_curves"] or values["figures"] else []

@@ -15,7 +15,7 @@ from scalelab.figures import numbers
 from scalelab.figures.law_panel import excluded
 from scalelab.figures.study import Study
 from scalelab.files import write_text
-from scalelab.report import answers, cost, material, summary, texts
+from scalelab.report import answers, cost, material, sets, summary, texts
 from scalelab.report.again import Fits, fits_again
 from scalelab.report.live import contents, live
 
@@ -113,6 +113,7 @@ def context(
         "goal": summary.GOAL,
         "fit": fit,
         "fits": [_fit_row(item) for item in study.fits],
+        "texts": sets.texts(study),
         "heldout": _heldout(fit),
         "failed_fits": [i for i in study.laws.get("failed") or [] if "law" in i],
         "failed_answers": [i for i in study.laws.get("failed") or [] if "answer" in i],

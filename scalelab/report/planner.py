@@ -125,7 +125,7 @@ def _path(study: Study) -> dict[str, Any] | None:
         "rows": rows,
         "most": most,
         "cost": "C_6ND" if one["approach"] == "parametric" else "C",
-        "unit": numbers.LOSS_UNITS.get(block["y"], block["y"]),
+        "unit": numbers.loss_unit(block["y"]),
         "level": numbers.percent(block["level"]),
         "kind": "mean",
         "about": [text, _method(block["level"], one.get("interval_method", "unknown"))],
@@ -223,7 +223,7 @@ def _block(
     return {
         "rows": rows,
         "most": most,
-        "unit": numbers.LOSS_UNITS.get(fit.y, fit.y),
+        "unit": numbers.loss_unit(fit.y),
         "level": numbers.percent(fit.level),
         "kind": kind,
         "about": about,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from scalelab.evaluation.columns import set_of
 from scalelab.figures import numbers
 from scalelab.figures.study import Run, Study, predicted, value_at
 from scalelab.laws.result import FitResult
@@ -192,13 +193,13 @@ def tenfolds(fit: Mapping[str, Any]) -> list[tuple[float, float, float]]:
 
 def unit_of(fit: Mapping[str, Any]) -> str:
     """The unit of a fit's loss in words."""
-    name = str(fit.get("y", "loss_nats"))
-    return numbers.LOSS_UNITS.get(name, name)
+    return numbers.loss_unit(str(fit.get("y", "loss_nats")))
 
 
 def convention(fit: Mapping[str, Any]) -> str:
-    """What a fit's x counts, in words."""
-    return str(fit.get("convention") or fit["x"])
+    """What a fit's x counts, in words, and which evaluation set its losses are of."""
+    name = set_of(str(fit.get("y", "loss_nats")))
+    return str(fit.get("convention") or fit["x"]) + (f"; losses on the set {name}" if name else "")
 
 
 def level(fit: Mapping[str, Any]) -> str:

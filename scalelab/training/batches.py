@@ -40,8 +40,8 @@ class Batches:
         if need > len(self.order):
             raise UserError(
                 f"the run wants {need * self.context:,} training tokens, but the corpus has "
-                f"{len(self.order) * self.context:,} for a single epoch; lower the tokens, give "
-                "the corpus more text, or set training.unique_tokens to repeat it"
+                f"{len(self.order) * self.context:,} for a single epoch; lower the tokens to that, "
+                "give the corpus more text, or set training.unique_tokens to repeat it"
             )
 
     def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:

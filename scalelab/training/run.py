@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
 from scalelab.files import atomic_folder, digest, read_json, write_json
-from scalelab.models import LanguageModel, export
+from scalelab.models import LanguageModel, attend_to, export
 from scalelab.plan.families import Shape
 from scalelab.plan.labels import label_of
 from scalelab.plan.trunks import common
@@ -54,7 +54,7 @@ class Job:
 
     def trainer(self) -> Trainer:
         """A trainer at step 0, whose states lie in the folder."""
-        return Trainer(
+        made = Trainer(
             self.spec,
             self.corpus.tokens["train"],
             self.folder / "state",
@@ -64,6 +64,9 @@ class Job:
             self.world,
             self.trunk_identity,
         )
+        family, attention = self.spec["model"]["family"], self.spec["training"].get("attention")
+        attend_to(made.model, family, attention or "stream", self.corpus.separator)
+        return made
 
 
 @contextmanager

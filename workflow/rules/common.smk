@@ -67,6 +67,7 @@ TRUNK_OF_RUN = {run: trunk for trunk in PLAN.trunks for run in trunk.branches}
 wildcard_constraints:
     run="[0-9a-f]{12}",
     corpus="[0-9a-f]{12}",
+    set="[0-9a-f]{12}",
     trunk="[0-9a-f]{12}",
     steps="[0-9]+",
     number="[0-9]+",
@@ -100,6 +101,16 @@ def data_of_trunk(wildcards):
 def corpus_code(wildcards):
     source = PLAN.corpora[wildcards.corpus]["config"]["source"]
     return stage_digest("corpus", source=source)
+
+
+def set_code(wildcards):
+    return stage_digest("set", source=PLAN.sets[wildcards.set]["config"]["source"])
+
+
+def sets_of_run(wildcards):
+    """Manifests of the evaluation sets, beside the corpus of the run."""
+    folder = f"{CORPORA}/{RUNS[wildcards.run].spec['corpus']}/sets"
+    return [f"{folder}/{identity}/manifest.json" for identity in PLAN.sets]
 
 
 def run_threads(wildcards):

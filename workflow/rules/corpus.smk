@@ -22,3 +22,27 @@ rule corpus:
     shell:
         "scalelab corpus --spec {params.spec:q}"
         " --out results/corpora/{wildcards.corpus} --log {log:q}"
+
+
+rule evaluation_set:
+    input:
+        data_hash="results/corpora/{corpus}/data_hash",
+    output:
+        manifest="results/corpora/{corpus}/sets/{set}/manifest.json",
+        tokens="results/corpora/{corpus}/sets/{set}/tokens.bin",
+        documents="results/corpora/{corpus}/sets/{set}/docs.json",
+    log:
+        "results/corpora/{corpus}/logs/set-{set}.log",
+    benchmark:
+        "results/corpora/{corpus}/logs/set-{set}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: workflow.cores
+    params:
+        corpus=subpath(input.data_hash, parent=True),
+        out=subpath(output.manifest, parent=True),
+        spec=lambda wildcards: canonical_json(PLAN.sets[wildcards.set]),
+        code=set_code,
+    shell:
+        "scalelab corpus --spec {params.spec:q} --beside {params.corpus:q}"
+        " --out {params.out:q} --log {log:q}"

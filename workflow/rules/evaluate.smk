@@ -3,6 +3,7 @@ rule evaluate:
         data_hash=data_of_run,
         run=f"{RUN}/run.json",
         checkpoint=f"{RUN}/checkpoint",
+        sets=sets_of_run,
     output:
         result=f"{RUN}/{EVALUATION}",
     log:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.errors import UserError
+from scalelab.evaluation.columns import measure_of
 from scalelab.laws.registry import Array
 
 if TYPE_CHECKING:
@@ -83,9 +84,10 @@ def positive(frame: "DataFrame", column: str) -> Array:
 
 def check_evaluation(frame: "DataFrame", y: str) -> None:
     """Losses of another tokenizer, text or window do not compare; nor do perplexities."""
-    across = ("vocab",) if y == "loss_nats" else ()
+    measure = measure_of(y)
+    across = ("vocab",) if measure == "loss_nats" else ()
     for column in (*SAME_EVALUATION, *across):
-        if column not in frame.columns or (column == "tokenizer" and y == ACROSS_TOKENIZERS):
+        if column not in frame.columns or (column == "tokenizer" and measure == ACROSS_TOKENIZERS):
             continue
         values = sorted({str(value) for value in frame[column].dropna()})
         if len(values) > 1:

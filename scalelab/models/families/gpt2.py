@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from scalelab.models.layers.attention import causal_attention
+from scalelab.models.layers.documents import restarts
 from scalelab.models.layers.head import head_loss, head_losses
 from scalelab.models.layers.sublayers import attention_half, mlp_half
 from scalelab.models.registry import Family, LanguageModel, register
@@ -33,14 +34,22 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
 
-    def forward(self, x_BTD: torch.Tensor, by_hand: torch.dtype | None = None) -> torch.Tensor:
-        """(B, T, D) to (B, T, D); `by_hand`: with the gradients of `sublayers`, in that dtype."""
+    def forward(
+        self,
+        x_BTD: torch.Tensor,
+        by_hand: torch.dtype | None = None,
+        seen_BTT: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, T, D) to (B, T, D); `by_hand`: with the gradients of `sublayers`, in that dtype.
+
+        seen: which tokens see which; None: all before them.
+        """
         if by_hand is not None:
             x_BTD = attention_half(
-                *(x_BTD, self.norm_1, self.qkv, self.mix, self.heads, self.scale, by_hand)
+                *(x_BTD, self.norm_1, self.qkv, self.mix, self.heads, self.scale, by_hand, seen_BTT)
             )
             return mlp_half(x_BTD, self.norm_2, self.up, self.down, by_hand)
-        mixed = causal_attention(self.qkv(self.norm_1(x_BTD)), self.heads, self.scale)
+        mixed = causal_attention(self.qkv(self.norm_1(x_BTD)), self.heads, self.scale, seen_BTT)
         x_BTD = x_BTD + self.mix(mixed)
         inner = F.gelu(self.up(self.norm_2(x_BTD)), approximate="tanh")
         return x_BTD + self.down(inner)  # type: ignore[no-any-return]
@@ -67,9 +76,15 @@ class GPT2(LanguageModel):
             raise ValueError(
                 f"{time} tokens, but the model has positions for {self.positions.num_embeddings}"
             )
-        x_BTD = self.tokens(inputs_BT) + self.positions.weight[:time]
-        for block in self.blocks:
-            x_BTD = block(x_BTD, self.by_hand)
+        if self.separator is None:
+            x_BTD = self.tokens(inputs_BT) + self.positions.weight[:time]
+            for block in self.blocks:
+                x_BTD = block(x_BTD, self.by_hand)
+        else:
+            positions_BT, seen_BTT = restarts(inputs_BT, self.separator)
+            x_BTD = self.tokens(inputs_BT) + self.positions(positions_BT)
+            for block in self.blocks:
+                x_BTD = block(x_BTD, self.by_hand, seen_BTT)
         x_BTD = self.norm(x_BTD)
         return x_BTD if self.logit_scale == 1 else x_BTD * self.logit_scale
 
@@ -183,4 +198,4 @@ def state(model: LanguageModel) -> dict[str, torch.Tensor]:
     return out
 
 
-register("gpt2", Family(GPT2, initialise, config, state, factors))
+register("gpt2", Family(GPT2, initialise, config, state, factors, documents=True))

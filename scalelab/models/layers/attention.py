@@ -26,14 +26,19 @@ class Attended:
     scale: float
 
 
-def attend(qkv_BT3D: torch.Tensor, heads: int, scale: float) -> tuple[torch.Tensor, Attended]:
-    """Queries, keys and values side by side to the mixed values (R, D); scale times q k'."""
+def attend(
+    qkv_BT3D: torch.Tensor, heads: int, scale: float, seen_BTT: torch.Tensor | None = None
+) -> tuple[torch.Tensor, Attended]:
+    """Queries, keys and values side by side to the mixed values (R, D); scale times q k'.
+
+    seen: which tokens see which, those after them never; None: all before them.
+    """
     batch, time, three = qkv_BT3D.shape
     head = three // 3 // heads
     qkv = qkv_BT3D.view(batch, time, 3, heads, head).permute(2, 0, 3, 1, 4)
     qkv = qkv.reshape(3, batch * heads, time, head)
     q, k, v = qkv.unbind(0)
-    mask = _causal_mask(time, q.dtype)
+    mask = _causal_mask(time, q.dtype) if seen_BTT is None else _mask(seen_BTT, heads, q.dtype)
     weights = torch.softmax(torch.baddbmm(mask, q, k.transpose(1, 2), alpha=scale), -1)
     if head < NARROW:
         mixed = torch.bmm(v.transpose(1, 2), weights.transpose(1, 2))
@@ -76,9 +81,24 @@ def _causal_mask(time: int, dtype: torch.dtype) -> torch.Tensor:
         return torch.full((time, time), float("-inf"), dtype=dtype).triu_(1)
 
 
-def causal_attention(qkv_BT3D: torch.Tensor, heads: int, scale: float) -> torch.Tensor:
-    """Causal multi-head attention of (B, T, 3D) to (B, T, D), differentiable by torch itself."""
+def _mask(seen_BTT: torch.Tensor, heads: int, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to the scores, (X, T, T): 0 where a token is seen."""
+    mask = torch.zeros(seen_BTT.shape, dtype=dtype, device=seen_BTT.device)
+    return mask.masked_fill_(~seen_BTT, float("-inf")).repeat_interleave(heads, 0)
+
+
+def causal_attention(
+    qkv_BT3D: torch.Tensor, heads: int, scale: float, seen_BTT: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Causal multi-head attention of (B, T, 3D) to (B, T, D), differentiable by torch itself.
+
+    seen: which tokens see which, those after them never; None: all before them.
+    """
     batch, time, three = qkv_BT3D.shape
     qkv = qkv_BT3D.view(batch, time, 3, heads, three // 3 // heads).permute(2, 0, 3, 1, 4)
-    mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], is_causal=True, scale=scale)
+    if seen_BTT is None:
+        mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], is_causal=True, scale=scale)
+    else:
+        seen = seen_BTT[:, None]
+        mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=seen, scale=scale)
     return mixed.transpose(1, 2).reshape(batch, time, three // 3)

@@ -51,6 +51,7 @@ class AttentionHalf(torch.autograd.Function):
         scale: float,
         eps: float,
         dtype: torch.dtype,
+        seen_BTT: torch.Tensor | None,
     ) -> torch.Tensor:
         """(B, T, D) to (B, T, D), both fp32; weights of linear layers are (out, in)."""
         batch, time, width = x_BTD.shape
@@ -59,7 +60,7 @@ class AttentionHalf(torch.autograd.Function):
         inner = inner.to(dtype)
         qkv_weight, mix_weight = qkv_weight.to(dtype), mix_weight.to(dtype)
         qkv = torch.addmm(qkv_bias.to(dtype), inner, qkv_weight.T)
-        mixed, attended = attend(qkv.view(batch, time, -1), heads, scale)
+        mixed, attended = attend(qkv.view(batch, time, -1), heads, scale, seen_BTT)
         ctx.save_for_backward(
             *(x, mean, rstd, norm_weight, norm_bias, inner, qkv_weight, mixed, mix_weight),
             *(attended.qkv, attended.weights),
@@ -85,7 +86,7 @@ class AttentionHalf(torch.autograd.Function):
         below, *norm = _norm_backward(below, x, mean, rstd, (norm_weight, norm_bias))
         below += whole
         parameters = [part.float() for part in (*norm, *qkv, *mix)]
-        return below.view_as(grad_BTD), *parameters, None, None, None, None
+        return below.view_as(grad_BTD), *parameters, None, None, None, None, None
 
 
 class MlpHalf(torch.autograd.Function):
@@ -161,11 +162,12 @@ def attention_half(
     heads: int,
     scale: float,
     dtype: torch.dtype,
+    seen_BTT: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """x + mix(attention(qkv(norm(x)))) by `AttentionHalf`."""
+    """x + mix(attention(qkv(norm(x)))) by `AttentionHalf`; seen as for `attend`."""
     return AttentionHalf.apply(  # type: ignore[no-any-return]
         *(x_BTD, norm.weight, norm.bias, qkv.weight, qkv.bias, mix.weight, mix.bias),
-        *(heads, scale, norm.eps, dtype),
+        *(heads, scale, norm.eps, dtype, seen_BTT),
     )
 
 

@@ -133,6 +133,16 @@ def repeats_rows(noise):
                 yield n, unique * epochs, loss, {"unique_tokens": int(unique)}
 
 
+def sets_rows(noise):
+    """Losses on two further texts, one of which is harder and falls more slowly."""
+    for n in SIZES:
+        for seed in (1, 2):
+            near, far = law(n, 4e6) * 1.02 * noise(), (2.4 + 12 * n**-0.2) * noise()
+            more = {"near:loss_nats": near, "far:loss_nats": far, "seed": seed}
+            more |= {"near:bits_per_byte": near / 2.1, "far:bits_per_byte": far / 1.9}
+            yield n, 4e6, law(n, 4e6) * noise(), more
+
+
 CHINCHILLA = {"law": "chinchilla", "intervals": "profile"}
 DESIGNS = {
     "isoflop": (isoflop_rows, [CHINCHILLA], [{"answer": "frontier"}]),
@@ -150,6 +160,14 @@ DESIGNS = {
         overtrain_rows,
         [{**CHINCHILLA, "tied": [["alpha", "beta"]]}],
         [{"answer": "frontier"}],
+    ),
+    "sets": (
+        sets_rows,
+        [
+            {"law": "power_offset", "intervals": "profile"},
+            {"law": "power_offset", "intervals": "profile", "set": "far"},
+        ],
+        [],
     ),
     "repeats": (repeats_rows, [{"law": "data_constrained", "intervals": "profile"}], []),
 }

@@ -22,6 +22,7 @@ DRAWN = [
     ("repeats", "repeats"),
     *(("grid", name) for name in ("heldout", "published")),
     *((name, "axis") for name in ("sweep", "lone sweep")),
+    ("sets", "evaluation_sets"),
 ]
 
 
@@ -199,3 +200,22 @@ def test_new_tokens_are_worth_more_than_repeated_ones(design, tmp_path):
     )
     assert repeated.keys() == fresh.keys() and len(fresh) > 100
     assert all(fresh[key] <= repeated[key] + 1e-12 for key in fresh)
+
+
+def test_each_evaluation_set_has_its_line(design, tmp_path):
+    rows = numbers_of(design("sets"), "evaluation_sets", tmp_path)
+    runs = {row["id"]: row for row in rows_of(design("sets") / "runs.csv")}
+    columns = {"test": "loss_nats", "near": "near:loss_nats", "far": "far:loss_nats"}
+    assert list(dict.fromkeys(row["set"] for row in rows)) == list(columns)
+    for name, column in columns.items():
+        mine = [row for row in rows if row["set"] == name and row["what"] == "run"]
+        assert {row["run"] for row in mine} == set(runs)
+        assert all(float(row["loss"]) == float(runs[row["run"]][column]) for row in mine)
+    drawn = {row["set"]: row["what"] for row in rows if row["what"] != "run"}
+    assert drawn == {"test": "law", "near": "mean", "far": "law"}
+    fit = laws_of(design("sets"))["fits"][1]
+    assert fit["y"] == "far:loss_nats"
+    line = [row for row in rows if row["set"] == "far" and row["what"] == "law"]
+    assert [float(row["loss"]) for row in line] == pytest.approx(
+        predict(fit, np.array([float(row["N"]) for row in line])), rel=1e-12
+    )
