@@ -1,0 +1,48 @@
+"""What the cleaning of a corpus depends on beside its settings: versions of libraries."""
+
+import importlib.metadata
+import unicodedata
+
+from scalelab.config import CorpusConfig
+from scalelab.errors import UserError
+from scalelab.plan.synthetic import NAME as SYNTHETIC
+
+LIBRARIES = {"repair": "ftfy", "languages": "py3langid", "phone": "phonenumbers"}
+"""Distribution that a step needs, or a kind of `mask`; all are in the extra `text`."""
+
+
+def versions(config: CorpusConfig) -> dict[str, str]:
+    """Versions of what changes text, by name: another version is another corpus.
+
+    Raises:
+        UserError: a library is not installed; the section stands beside the source synthetic,
+            whose text is what theory knows.
+    """
+    for key in ("cleaning", "benchmarks"):
+        if getattr(config, key) is not None and config.source == SYNTHETIC:
+            raise UserError(f"corpus.{key}: the source synthetic is made clean, expected no section")
+    cleaning = config.cleaning
+    if cleaning is None:
+        return {}
+    wanted = {
+        "repair": cleaning.repair,
+        "languages": bool(cleaning.languages),
+        "phone": "phone" in cleaning.mask,
+    }
+    found = {LIBRARIES[step]: installed(step) for step, asked in wanted.items() if asked}
+    if cleaning.unicode is not None:
+        found["unicode"] = unicodedata.unidata_version
+    return found
+
+
+def installed(step: str) -> str:
+    """Version of the library of a step; `UserError` with the command that installs it."""
+    name = LIBRARIES[step]
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        key = f"mask: {step}" if step == "phone" else step
+        raise UserError(
+            f"corpus.cleaning.{key} needs the package {name}, which is not installed; "
+            "install it with `pip install 'scalelab[text]'`"
+        ) from None
