@@ -92,8 +92,7 @@ class CleaningConfig:
     """What is done to the text of each document, in this order; every step is off by itself."""
 
     repair: bool = False
-    """Text that was decoded with a wrong encoding is put right where that is beyond doubt
-    (mojibake; ftfy)."""
+    """Text that was decoded with a wrong encoding is put right where ftfy sees it (mojibake)."""
     line_ends: bool = False
     """CRLF and CR become LF."""
     unicode: Literal["NFC", "NFKC"] | None = None
@@ -104,10 +103,10 @@ class CleaningConfig:
     """Probability of its language below which a document counts as undetermined and is dropped."""
     mask: tuple[Literal["email", "phone", "card", "address", "key"], ...] = ()
     """Personal data and secrets to replace by tokens such as [EMAIL]: email, phone, card (payment
-    cards, IBAN), address (IP addresses), key (private keys, tokens of services)."""
+    cards), address (public IP addresses), key (private keys, tokens of services)."""
     phone_regions: tuple[str, ...] = ()
-    """Countries (ISO 3166 codes such as US) whose national phone numbers are masked too. Empty:
-    numbers with +country code alone."""
+    """Countries (codes such as US) whose national phone numbers are masked too. Empty: those that
+    begin with + and a country code alone."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

