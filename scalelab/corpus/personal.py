@@ -20,7 +20,7 @@ _TOP = "|".join(
     "cloud tech online site xyz email agency blog shop arpa example test invalid".split()
 )
 _EMAIL = re.compile(
-    r"(?<![\w.+@-])[\w.+'-]*[\w+]@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+"
+    r"(?<![\w.+@-])[\w.+'-]{0,63}[\w+]@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+"
     rf"(?:[a-z]{{2}}|[A-Z]{{2}}|(?i:{_TOP}))(?![\w(\[@-]|\.\w)(?!:[\w./~-])"
 )
 _CARD = re.compile(r"(?<![\w.+-])\d(?:[ -]?\d){11,18}(?![\w-]|\.\d)")
@@ -30,7 +30,7 @@ _VERSION = re.compile(r"(?:\bversions?|\bver\.?|\brelease|[=<>~!]=|\bv\.?)[\s:=\
 _LINKED = r"[A-Za-z0-9_-]"
 _PEM = r"-----BEGIN (?P<pem>[A-Z ]*PRIVATE KEY(?: BLOCK)?)-----"
 _KEYS = (
-    re.compile(_PEM + r"[\s\S]{0,20000}?-----END (?P=pem)-----"),
+    re.compile(_PEM + r"(?:[^-]|-(?!----))*-----END (?P=pem)-----"),
     re.compile(rf"\beyJ{_LINKED}{{8,}}\.eyJ{_LINKED}{{8,}}\.{_LINKED}{{8,}}"),  # JSON Web Token
     re.compile(r"\bgithub_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}\b"),
     re.compile(r"\bhf_[A-Za-z]{34}\b"),

@@ -34,24 +34,32 @@ class Mask(Step):
         """The text with its tokens. Of two overlapping finds the first kind in order stays."""
         taken: list[tuple[int, int, str]] = []
         for kind, find in self._finders.items():
-            free = [span for span in sorted(set(find(text))) if not _overlaps(span, taken)]
-            end = -1
-            for start, stop in free:
-                if start >= end:
-                    taken.append((start, stop, kind))
-                    end = stop
+            spans = sorted((start, stop, kind) for start, stop in set(find(text)))
+            taken = _merged(taken, spans) if spans else taken
         if not taken:
             return [text]
         parts, place = [], 0
-        for start, stop, kind in sorted(taken):
+        for start, stop, kind in taken:
             parts += [text[place:start], TOKENS[kind]]
             place = stop
             self.found[kind] += 1
         return ["".join([*parts, text[place:]])]
 
 
-def _overlaps(span: tuple[int, int], taken: list[tuple[int, int, str]]) -> bool:
-    return any(start < span[1] and span[0] < stop for start, stop, _ in taken)
+def _merged(
+    first: list[tuple[int, int, str]], more: list[tuple[int, int, str]]
+) -> list[tuple[int, int, str]]:
+    """`first` and what of `more` overlaps neither it nor what came before; both sorted."""
+    kept = list(first)
+    place = end = 0
+    for span in more:
+        while place < len(first) and first[place][1] <= span[0]:
+            place += 1
+        free = place == len(first) or span[1] <= first[place][0]
+        if free and span[0] >= end:
+            kept.append(span)
+            end = span[1]
+    return sorted(kept)
 
 
 @step("mask", place=60)
