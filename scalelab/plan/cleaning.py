@@ -52,3 +52,14 @@ def installed(step: str) -> str:
             f"corpus.cleaning.{key} needs the package {name}, which is not installed; "
             "install it with `pip install 'scalelab[text]'`"
         ) from None
+
+
+def check_versions(planned: dict[str, str]) -> None:
+    """`UserError` where a library of the plan's fingerprint has changed since."""
+    for step, version in planned.items():
+        present = unicodedata.unidata_version if step == "unicode" else installed(step)
+        if present != version:
+            name = LIBRARIES.get(step, "Python's unicodedata")
+            raise UserError(
+                f"corpus.cleaning: {name} is {present}, planned with {version}; plan again"
+            )

@@ -16,6 +16,7 @@ from scalelab.config import CorpusConfig, PartConfig
 from scalelab.errors import UserError
 from scalelab.files import file_sha256
 from scalelab.plan import synthetic
+from scalelab.plan.cleaning import versions as cleaning_versions
 
 FALLBACK = ("torch", "transformers", "datasets", "snakemake", "pandas", "wandb", "scipy")
 """Roots of `runtime` where scalelab runs from a source folder and is not installed."""
@@ -68,7 +69,8 @@ def fingerprint(config: CorpusConfig) -> dict:
     For the sources python and docstrings: `{"python": version, "packages": {name: version}}`, the
     standard library under the name `stdlib`. For gcide: `{"packages": {name: version}}`. For files:
     `{"files": [{"name", "bytes", "sha256"}]}` sorted by name. For synthetic nothing, since its
-    configuration says all. Two equal fingerprints and two equal configurations give equal corpora.
+    configuration says all. With the section `cleaning`: `{"cleaning": {step: version of its
+    library}}` beside it; with `benchmarks`: `{"benchmarks": [...]}`, entries as for files. Two equal fingerprints and two equal configurations give equal corpora.
 
     Raises:
         UserError: a setting does not go with the source synthetic; a package is not installed; a
@@ -76,6 +78,17 @@ def fingerprint(config: CorpusConfig) -> dict:
             file.
     """
     synthetic.check(config)
+    found = _source_fingerprint(config)
+    cleaning = cleaning_versions(config)
+    if cleaning:
+        found["cleaning"] = cleaning
+    if config.benchmarks is not None:
+        paths = expand(config.benchmarks.paths, "corpus.benchmarks.paths")
+        found["benchmarks"] = [_describe(path) for path in paths]
+    return found
+
+
+def _source_fingerprint(config: CorpusConfig) -> dict:
     if config.source == synthetic.NAME:
         return {}
     if config.source == "files":
@@ -193,7 +206,7 @@ def _headers(distribution: importlib.metadata.Distribution) -> tuple[str, list[s
     return version, requires
 
 
-def expand(paths: Iterable[str]) -> list[Path]:
+def expand(paths: Iterable[str], key: str = "corpus.paths") -> list[Path]:
     """Files that the paths and globs stand for, sorted, each once.
 
     Raises:
@@ -205,19 +218,19 @@ def expand(paths: Iterable[str]) -> list[Path]:
         if glob.has_magic(entry) and not Path(entry).exists():
             matches = [name for name in glob.glob(entry, recursive=True) if Path(name).is_file()]
             if not matches:
-                raise UserError(f"corpus.paths: {entry!r} matches no file")
+                raise UserError(f"{key}: {entry!r} matches no file")
         elif Path(entry).is_dir():
             raise UserError(
-                f"corpus.paths: {entry!r} is a folder, expected a file or a glob "
+                f"{key}: {entry!r} is a folder, expected a file or a glob "
                 f"such as {entry.rstrip('/')}/**/*.txt"
             )
         elif not Path(entry).is_file():
-            raise UserError(f"corpus.paths: {entry!r}: no such file")
+            raise UserError(f"{key}: {entry!r}: no such file")
         else:
             matches = [entry]
         found.update(Path(name).as_posix() for name in matches)
     if not found:
-        raise UserError("corpus.paths: empty, but the source `files` needs at least one path")
+        raise UserError(f"{key}: empty, expected at least one path")
     for name in sorted(found):
         if not suffix(name):
             raise UserError(

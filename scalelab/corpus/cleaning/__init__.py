@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalelab.corpus.documents import Document, utf8_size
+from scalelab.plan.cleaning import check_versions
 
 Report = Callable[[str], None]
 
@@ -141,8 +142,10 @@ def cleaning(config: dict[str, Any], fingerprint: dict[str, Any], report: Report
     """The steps of a corpus's configuration (a `CorpusConfig` as a dict), ready to run.
 
     Raises:
-        UserError: a library is missing or a setting unknown to it; a benchmark cannot be read.
+        UserError: a library is missing, another version than planned, or does not know a setting;
+            a benchmark cannot be read.
     """
+    check_versions(fingerprint.get("cleaning") or {})
     made = ((name, make(config, fingerprint, report)) for name, make in steps().items())
     return Cleaning({name: one for name, one in made if one is not None})
 

@@ -127,7 +127,7 @@ def test_long_runs_that_almost_match_come_to_an_end(kind: str) -> None:
     """No pattern backtracks over a long run (each of these would take hours)."""
     runs = ["a.", "'", "@", "b-", "1 ", "1", "2:", "2a2a:", "eyJ", "-", "+1 "]
     for run in [*runs, "-----BEGIN PRIVATE KEY-----"]:
-        assert list(finder(kind)(run * 20_000 + "\n")) == []
+        assert list(finder(kind)(run * 5_000 + "\n")) == []
 
 
 def test_finders_agree_with_masks_on_spans() -> None:
