@@ -17,7 +17,7 @@ LIBRARIES = {
 
 
 def versions(config: CorpusConfig) -> dict[str, str]:
-    """Versions of what changes text, by name: another version is another corpus.
+    """Versions of what changes text, by step: another version is another corpus.
 
     Raises:
         UserError: a library is not installed; the section stands beside the source synthetic,
@@ -35,7 +35,7 @@ def versions(config: CorpusConfig) -> dict[str, str]:
         "phone": "phone" in cleaning.mask,
         "key": "key" in cleaning.mask,
     }
-    found = {LIBRARIES[step]: installed(step) for step, asked in wanted.items() if asked}
+    found = {step: installed(step) for step, asked in wanted.items() if asked}
     if cleaning.unicode is not None:
         found["unicode"] = unicodedata.unidata_version
     return found
