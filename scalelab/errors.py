@@ -6,3 +6,12 @@ class UserError(Exception):
 
     The command line prints it and exits with code 2.
     """
+
+    resumable = False
+    """Whether another try may succeed and go on from what was done."""
+
+
+class TryAgain(UserError):
+    """Something outside, such as a network, failed: what was done so far is kept."""
+
+    resumable = True

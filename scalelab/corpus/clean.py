@@ -1,15 +1,18 @@
 """Exact and near duplicates, minimum size and the cap on bytes."""
 
 import hashlib
+import math
 import re
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
 from scalelab.corpus.documents import Document, Tally, order_key, utf8_size
+from scalelab.corpus.store import Kept, Records, Store
+from scalelab.errors import UserError
 
 PERMUTATIONS = 64
 SHINGLE_WORDS = 5
@@ -21,60 +24,98 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 class Cleaned:
     """Documents that are left, in the order of their hash, and what was taken out."""
 
-    documents: list[Document]
+    documents: Kept
     removed: Tally
     bytes: int
 
 
-def clean(
-    documents: Iterable[Document],
+def collect(
+    documents: Iterable[Document], store: Store, seed: int, min_bytes: int, removed: Tally
+) -> None:
+    """Put documents into a store, without short ones and exact duplicates."""
+    for document in documents:
+        size = utf8_size(document.text)
+        if size < min_bytes:
+            removed.add("short", size)
+        elif not store.add(order_key(document.text, seed), document):
+            removed.add("exact duplicate", size)
+
+
+def select(
+    store: Store,
     *,
     seed: int,
-    min_bytes: int,
     near_threshold: float | None,
     max_bytes: int | None,
+    weights: Sequence[float],
+    removed: Tally,
     report: Callable[[str], None],
 ) -> Cleaned:
-    """Drop short documents and exact duplicates, then near duplicates, then what is over the cap.
+    """Drop near duplicates, then what is over the cap.
 
     The order is that of a keyed hash of the text. Of a group of near duplicates the first in that
     order stays, and no two documents that stay are near duplicates of one another (as far as
     MinHash with 64 permutations sees). Documents are taken in that order until the next one would
     exceed `max_bytes`, so near duplicates are looked for only among those that are needed.
+
+    The parts of a mixture have a cap each, in proportion to `weights`. Where one of them has too
+    little text, or there is no `max_bytes`, the caps are the largest that all parts can fill.
     """
-    removed = Tally()
-    kept_names: dict[bytes, tuple[str, str]] = {}
-    for name, text in documents:
-        size = utf8_size(text)
-        if size < min_bytes:
-            removed.add("short", size)
-            continue
-        key = order_key(text, seed)
-        if key in kept_names:
-            removed.add("exact duplicate", size)
-            # The name that stays must not depend on the order of reading.
-            if name >= kept_names[key][0]:
-                continue
-        kept_names[key] = (name, text)
     near = NearDuplicates(near_threshold, seed) if near_threshold is not None else None
-    kept: list[Document] = []
-    total = 0
-    ordered = sorted(kept_names)
-    for place, key in enumerate(ordered):
-        name, text = kept_names[key]
-        size = utf8_size(text)
-        if near is not None and not near.add(key, text):
-            removed.add("near duplicate", size)
+    shares = np.array(weights, float) / sum(weights)
+    caps = [math.inf if max_bytes is None else max_bytes * share for share in shares]
+    total = [0] * len(caps)
+    kept = Records()
+    full: set[int] = set()
+    count = len(store)
+    for place, entry in enumerate(store.ordered()):
+        part = entry.part
+        if part in full:
+            removed.add("over max_bytes", entry.size)
             continue
-        if max_bytes is not None and total + size > max_bytes:
-            for other in ordered[place:]:
-                removed.add("over max_bytes", utf8_size(kept_names[other][1]))
-            break
-        kept.append(Document(name, text))
-        total += size
+        if near is not None and not near.add(entry.key, store.text(entry.start, entry.size)):
+            removed.add("near duplicate", entry.size)
+            continue
+        if total[part] + entry.size > caps[part]:
+            full.add(part)
+            removed.add("over max_bytes", entry.size)
+            continue
+        kept.add(entry)
+        total[part] += entry.size
         if place % 20_000 == 19_999:
-            report(f"corpus: {place + 1:,} of {len(ordered):,} documents compared")
-    return Cleaned(kept, removed, total)
+            report(f"corpus: {place + 1:,} of {count:,} documents compared")
+    entries = kept.array()
+    if len(shares) > 1 and len(full) < len(shares):
+        entries = _in_proportion(entries, shares, total, full, removed, report)
+    return Cleaned(Kept(store, entries), removed, int(entries["size"].sum()))
+
+
+def _in_proportion(
+    entries: np.ndarray,
+    shares: np.ndarray,
+    total: list[int],
+    full: set[int],
+    removed: Tally,
+    report: Callable[[str], None],
+) -> np.ndarray:
+    """The documents of a mixture cut to what its scarcest part allows."""
+    open_parts = [part for part in range(len(shares)) if part not in full]
+    scarce = min(open_parts, key=lambda part: total[part] / shares[part])
+    if not total[scarce]:
+        raise UserError(f"corpus.mixture: no text is left of part {scarce + 1}")
+    whole = total[scarce] / shares[scarce]
+    report(
+        f"corpus: part {scarce + 1} of the mixture has {total[scarce] / 1e6:,.1f} MB, its share of "
+        f"{shares[scarce]:.1%} allows {whole / 1e6:,.1f} MB in all"
+    )
+    stays = np.zeros(len(entries), dtype=bool)
+    for part, share in enumerate(shares):
+        places = np.flatnonzero(entries["part"] == part)
+        fits = np.cumsum(entries["size"][places]) <= whole * share * (1 + 1e-9)
+        stays[places[fits]] = True
+    for size in entries["size"][~stays].tolist():
+        removed.add("over the share of its part", size)
+    return entries[stays]
 
 
 class NearDuplicates:

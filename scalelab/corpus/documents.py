@@ -11,6 +11,8 @@ class Document(NamedTuple):
 
     name: str
     text: str
+    part: int = 0
+    """Which source of a mixture it is from."""
 
 
 @dataclass
@@ -24,6 +26,12 @@ class Tally:
         """Count one document of `size` bytes."""
         self.documents[reason] += 1
         self.bytes[reason] += size
+
+    def put_back(self, counts: dict[str, dict[str, int]]) -> None:
+        """Take over counts that `as_dict` gave."""
+        for reason, count in counts.items():
+            self.documents[reason] = count["documents"]
+            self.bytes[reason] = count["bytes"]
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """`{reason: {"documents": n, "bytes": n}}`."""

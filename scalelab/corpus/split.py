@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scalelab.corpus.documents import Document
 from scalelab.corpus.overlap import free_runs, repeated_elsewhere
+from scalelab.corpus.rows import Rows
 from scalelab.corpus.tokenizer import SEPARATOR_ID
 from scalelab.errors import UserError
 
@@ -47,8 +47,7 @@ class Split:
 
 
 def split(
-    documents: list[Document],
-    ids: list[np.ndarray],
+    ids: Rows,
     *,
     sizes: dict[str, int],
     available: int,
@@ -62,8 +61,7 @@ def split(
     out or not, are cut out first; what is left becomes pieces of at least 64 tokens.
 
     Args:
-        documents: in the order of their hash.
-        ids: token ids of each document.
+        ids: token ids of each document, in the order of their hash.
         sizes: tokens of each held-out split, separators included.
         available: documents from the front that may be held out.
         overlap_tokens: width of a window; 0 leaves documents whole.
@@ -72,7 +70,7 @@ def split(
     Raises:
         UserError: the documents do not suffice; the message has the counts.
     """
-    lengths = np.array([len(row) for row in ids], dtype=np.int64)
+    lengths = ids.lengths
     wanted = sum(sizes.values())
     result, covered = None, []
     # Which spans of a document are free does not depend on how many documents are looked at, so
@@ -94,7 +92,7 @@ def split(
             f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), at most a quarter of a split "
             f"from one document, but the half of the text that may be held out has {available:,} "
             f"documents with {free:,} tokens that stand nowhere else; the whole text has "
-            f"{len(documents):,} documents with {int(lengths.sum()):,} tokens"
+            f"{len(ids):,} documents with {int(lengths.sum()):,} tokens"
         )
     share = result.overlap_tokens / max(result.seen_tokens, 1)
     report(
@@ -118,31 +116,18 @@ def _cap(size: int, share: int) -> int:
     return max(SMALLEST_CAP, size // share)
 
 
-def _covered(ids: list[np.ndarray], count: int, width: int, table: np.ndarray) -> list[np.ndarray]:
+def _covered(ids: Rows, count: int, width: int, table: np.ndarray) -> list[np.ndarray]:
     if not width:
         return [np.zeros(len(row), dtype=bool) for row in ids[:count]]
-    return repeated_elsewhere(ids[:count], join(ids[count:]), width, table)
+    return repeated_elsewhere(ids[:count], ids.after(count), width, table)
 
 
-def join(ids: list[np.ndarray]) -> np.ndarray:
-    """One stream: a separator, then each document with a separator after it."""
-    dtype = ids[0].dtype if ids else np.dtype("<u2")
-    total = np.full(1 + sum(len(row) + 1 for row in ids), SEPARATOR_ID, dtype=dtype)
-    place = 1
-    for row in ids:
-        total[place : place + len(row)] = row
-        place += len(row) + 1
-    return total
-
-
-def _fill(
-    ids: list[np.ndarray], covered: list[np.ndarray], sizes: dict[str, int], share: int
-) -> Split | None:
+def _fill(ids: Rows, covered: list[np.ndarray], sizes: dict[str, int], share: int) -> Split | None:
     """The splits, or None when the documents looked at do not suffice."""
     heldout: list[HeldOut] = []
     place = seen = overlap = short = capped = empty = 0
     for name, size in sizes.items():
-        parts = [np.full(1, SEPARATOR_ID, dtype=ids[0].dtype)]
+        parts = [np.full(1, SEPARATOR_ID, dtype=ids.stream.dtype)]
         held = HeldOut(name, parts[0])
         room = size - 1
         while room > 0:
@@ -160,7 +145,7 @@ def _fill(
                 taken += length
                 room -= length
                 if room > 0:
-                    parts.append(np.full(1, SEPARATOR_ID, dtype=ids[0].dtype))
+                    parts.append(np.full(1, SEPARATOR_ID, dtype=ids.stream.dtype))
                     room -= 1
             free = int((~covered[place]).sum())
             long = sum(end - start for start, end in runs)

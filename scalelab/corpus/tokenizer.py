@@ -65,7 +65,7 @@ def save(tokenizer: Tokenizer, path: Path) -> None:
 
 
 def encode(
-    tokenizer: Tokenizer, texts: list[str], progress: Callable[[int], None] | None = None
+    tokenizer: Tokenizer, texts: Iterable[str], progress: Callable[[int], None] | None = None
 ) -> Iterator[np.ndarray]:
     """Ids of each text in order, int arrays of shape (tokens,), on all cores.
 
@@ -113,7 +113,7 @@ def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
     return lengths
 
 
-def _batches(texts: list[str]) -> Iterator[list[str]]:
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     for text in texts:

@@ -59,8 +59,8 @@ def given_keys(plain: dict[str, Any], kind: type) -> dict[str, Any]:
 
 
 def _default(item: "dataclasses.Field[Any]") -> Any:
-    made = item.default_factory is not dataclasses.MISSING
-    return item.default_factory() if made else item.default  # type: ignore[misc]
+    make = item.default_factory
+    return item.default if make is dataclasses.MISSING else make()
 
 
 def fingerprint(config: CorpusConfig) -> dict:

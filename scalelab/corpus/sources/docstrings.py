@@ -36,7 +36,7 @@ def docstrings(
 def extract(files: list[Document]) -> list[Document | None]:
     """Docstrings of some files, named `file:line`; None stands for a file that does not parse."""
     found: list[Document | None] = []
-    for name, text in files:
+    for name, text, _ in files:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # invalid escapes in other people's code

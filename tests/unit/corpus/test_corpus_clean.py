@@ -1,18 +1,47 @@
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 
-from scalelab.corpus.clean import Cleaned, clean, shingles
-from scalelab.corpus.documents import Document, order_key
+from scalelab.corpus.clean import collect, select, shingles
+from scalelab.corpus.documents import Document, Tally, order_key
+from scalelab.corpus.store import Store
 
 Prose = Callable[..., str]
 
 
-def run(documents: list[Document], **fields: object) -> Cleaned:
-    settings = {"seed": 3, "min_bytes": 0, "near_threshold": 0.7, "max_bytes": None}
-    return clean(documents, **{**settings, **fields}, report=lambda line: None)  # type: ignore
+@dataclass(frozen=True)
+class Left:
+    documents: list[Document]
+    removed: Tally
+    bytes: int
+
+
+def run(
+    documents: list[Document],
+    seed: int = 3,
+    min_bytes: int = 0,
+    near_threshold: float | None = 0.7,
+    max_bytes: int | None = None,
+    weights: tuple[float, ...] = (1.0,),
+) -> Left:
+    removed = Tally()
+    with TemporaryDirectory() as folder, Store(Path(folder, "work"), "documents") as store:
+        collect(documents, store, seed=seed, min_bytes=min_bytes, removed=removed)
+        found = select(
+            store,
+            seed=seed,
+            near_threshold=near_threshold,
+            max_bytes=max_bytes,
+            weights=weights,
+            removed=removed,
+            report=lambda line: None,
+        )
+        return Left(list(found.documents), removed, found.bytes)
 
 
 @pytest.fixture

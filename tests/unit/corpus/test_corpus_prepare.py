@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -225,9 +225,9 @@ def test_tokenizer_learns_from_training_text_alone(
     sampled: list[str] = []
     train_bpe = tokenizer.train_bpe
 
-    def spy(sample: list[str], size: int) -> Tokenizer:
+    def spy(sample: Iterable[str], size: int) -> Tokenizer:
         sampled.extend(sample)
-        return train_bpe(sample, size)
+        return train_bpe(sampled, size)
 
     monkeypatch.setattr(tokenizer, "train_bpe", spy)
     spec = specification(texts, tokenizer="bpe", vocab_size=400, test_tokens=8000)
