@@ -33,11 +33,12 @@ class Languages:
 
         Texts without letters get a code of low probability too.
         """
-        best = self._detect(_judged(text))[0]
+        best = self._detect(judged(text))[0]
         return str(best["lang"]), float(best["score"])
 
 
-def _judged(text: str) -> str:
+def judged(text: str) -> str:
+    """What of a text its language is judged by."""
     if len(text) <= 2 * PART:
         return text
     middle = len(text) // 2

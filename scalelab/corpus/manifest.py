@@ -8,6 +8,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from scalelab.corpus import tokenizer as tok
+from scalelab.corpus.card import Card
 from scalelab.corpus.clean import Cleaned, text_sha256
 from scalelab.corpus.documents import Tally
 from scalelab.corpus.overlap import shared_windows
@@ -38,6 +39,7 @@ def write(
     parts: Split,
     rows: Rows,
     table: np.ndarray,
+    steps: dict[str, Any],
     report: Report,
 ) -> dict[str, Any]:
     train = rows.after(parts.used)
@@ -97,6 +99,7 @@ def write(
         },
         "read": read.as_dict(),
         "removed": cleaned.removed.as_dict(),
+        **({"cleaning": steps} if steps else {}),
         "overlap": overlap,
         "files": files,
         "spec": spec,
@@ -106,6 +109,10 @@ def write(
     if truth is not None:
         manifest["truth"] = truth
     manifest["provenance"] = provenance(spec, data_hash)
+    card = Card()
+    for text, tokens in zip(cleaned.documents.texts(), rows.lengths.tolist(), strict=True):
+        card.add(text, tokens)
+    write_json(out / "card.json", card.as_dict(manifest))
     write_json(out / "manifest.json", manifest)
     return manifest
 

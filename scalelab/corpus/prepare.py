@@ -15,6 +15,7 @@ from scalelab import __version__
 from scalelab.config import CorpusConfig
 from scalelab.corpus import tokenizer as tok
 from scalelab.corpus.clean import collect, select
+from scalelab.corpus.cleaning import cleaning
 from scalelab.corpus.documents import Document, Tally
 from scalelab.corpus.manifest import write
 from scalelab.corpus.overlap import random_table
@@ -82,7 +83,7 @@ def _made(
     store: Store,
     report: Report,
 ) -> dict[str, Any]:
-    read, removed = _read(config, spec["fingerprint"], seed, store, report)
+    read, removed, steps = _read(config, spec["fingerprint"], seed, store, report)
     cleaned = select(
         store,
         seed=stream(seed, "corpus order"),
@@ -117,7 +118,7 @@ def _made(
     tok.check_round_trip(
         tokenizer, [cleaned.documents[i].text for i in held], [rows[i] for i in held]
     )
-    return write(spec, out, read, cleaned, tokenizer, parts, rows, table, report)
+    return write(spec, out, read, cleaned, tokenizer, parts, rows, table, steps, report)
 
 
 def _read(
@@ -126,11 +127,11 @@ def _read(
     seed: int,
     store: Store,
     report: Report,
-) -> tuple[Tally, Tally]:
+) -> tuple[Tally, Tally, dict[str, Any]]:
     """Put the documents of a source into the store; go on where an interrupted reading was.
 
     Returns:
-        (what was read, what of it was removed).
+        (what was read, what of it was removed, what each step of cleaning did).
     """
     read, removed = Tally(), Tally()
     removed.put_back(store.state("removed", {}))
@@ -138,28 +139,32 @@ def _read(
     if store.state("complete", False):
         read.put_back(store.state("read"))
         report(f"corpus: {taken:,} documents were read before")
-        return read, removed
+        return read, removed, store.state("cleaned")
     order = stream(seed, "corpus order")
+    chain = cleaning(config, fingerprint, report)
+    chain.put_back(store.state("cleaning", {}))
     documents = get_source(config["source"])(config, fingerprint, read, report)
     if taken:
         report(f"corpus: passing over {taken:,} documents that were read before")
         next(itertools.islice(documents, taken, taken), None)
     for block in _blocks(documents):
         collect(
-            block,
+            chain.chain(block),
             store,
             seed=order,
             min_bytes=config["min_document_bytes"],
             removed=removed,
         )
         taken += len(block)
-        store.commit(taken=taken, removed=removed.as_dict())
+        store.commit(taken=taken, removed=removed.as_dict(), cleaning=chain.state())
     report(f"corpus: {read.documents['read']:,} files, {_mb(read.bytes['read'])} read")
     for reason, count in read.documents.items():
         if reason != "read":
             report(f"corpus: {reason}: {count:,} left out")
-    store.commit(complete=True, read=read.as_dict())
-    return read, removed
+    for line in chain.lines():
+        report(f"corpus: {line}")
+    store.commit(complete=True, read=read.as_dict(), cleaned=chain.as_dict())
+    return read, removed, chain.as_dict()
 
 
 def _blocks(documents: Iterator[Document]) -> Iterator[list[Document]]:

@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from scalelab.corpus.documents import Document, utf8_size
@@ -33,6 +33,13 @@ class Step:
     def facts(self) -> dict[str, Any]:
         """More for the manifest, once all documents have passed."""
         return {}
+
+    def state(self) -> Any:
+        """What an interrupted preparation needs to go on, as JSON, beside `found`."""
+        return None
+
+    def put_back(self, state: Any) -> None:
+        """Take over what `state` gave."""
 
 
 Make = Callable[[dict[str, Any], dict[str, Any], Report], Step | None]
@@ -115,20 +122,34 @@ class Cleaning:
         if not self.steps:
             yield from documents
             return
-        for name, text in documents:
+        for name, text, part in documents:
             pieces = [text]
             for key, apply in self.steps.items():
-                pieces = [part for piece in pieces for part in self._applied(key, apply, piece)]
+                pieces = [new for piece in pieces for new in self._applied(key, apply, piece)]
             if len(pieces) == 1:
-                yield Document(name, pieces[0])
+                yield Document(name, pieces[0], part)
             else:
                 for number, piece in enumerate(pieces, 1):
-                    yield Document(f"{name}#{number}", piece)
+                    yield Document(f"{name}#{number}", piece, part)
 
     def _applied(self, name: str, apply: Step, text: str) -> list[str]:
         result = [part for part in apply(text) if part]
         self.counts[name].add(text, result)
         return result
+
+    def state(self) -> dict[str, list[Any]]:
+        """All counts as JSON, for `put_back` in a preparation that goes on."""
+        return {
+            name: [asdict(self.counts[name]), dict(taken.found), taken.state()]
+            for name, taken in self.steps.items()
+        }
+
+    def put_back(self, state: dict[str, list[Any]]) -> None:
+        """Take over what `state` gave."""
+        for name, (counts, found, own) in state.items():
+            self.counts[name] = Count(**counts)
+            self.steps[name].found = Counter(found)
+            self.steps[name].put_back(own)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Counts by step for the manifest, in the order of the steps; empty where there is none."""
@@ -136,6 +157,11 @@ class Cleaning:
             name: self.counts[name].as_dict() | {"found": dict(taken.found)} | taken.facts()
             for name, taken in self.steps.items()
         }
+
+    def lines(self) -> Iterator[str]:
+        """A line of progress for each step."""
+        for name, count in self.counts.items():
+            yield f"{name}: {count.changed:,} documents changed, {count.removed:,} removed"
 
 
 def cleaning(config: dict[str, Any], fingerprint: dict[str, Any], report: Report) -> Cleaning:

@@ -76,6 +76,14 @@ class Benchmarks(Step):
             return []
         return [piece for piece in pieces if len(piece) >= WINDOW]
 
+    def state(self) -> list[int]:
+        """Which runs of words were seen, by their place in the sorted hashes."""
+        return np.flatnonzero(self._seen).tolist()
+
+    def put_back(self, state: list[int]) -> None:
+        """Take over what `state` gave."""
+        self._seen[state] = True
+
     def facts(self) -> dict[str, Any]:
         """How many texts the benchmarks have, and how many of them stood in the corpus's text."""
         seen = self._set.values[self._seen]
