@@ -22,8 +22,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.corpus}: no such folder, expected that of a prepared corpus")
     if not path.is_file():
         raise UserError(
-            f"{path}: no such file, expected the card of a corpus that was prepared to its end "
-            "(by scalelab 0.8 or newer)"
+            f"{path}: no such file; a corpus that is not finished, or that an earlier version "
+            "prepared, has no card"
         )
     card = read_json(path)
     try:
