@@ -26,7 +26,9 @@ _EMAIL = re.compile(
 _CARD = re.compile(r"(?<![\w.+-])\d(?:[ -]?\d){11,18}(?![\w-]|\.\d)")
 _IP4 = re.compile(r"(?<![\w./-])\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\w)")
 _IP6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}:[0-9a-fA-F:]*[0-9a-fA-F:](?![\w:.]*\w)")
-_VERSION = re.compile(r"(?:\bversions?|\bver\.?|\brelease|[=<>~!]=|\bv\.?)[\s:=\"']*$", re.IGNORECASE)
+_VERSION = re.compile(
+    r"(?:\bversions?|\bver\.?|\brelease|[=<>~!]=|\bv\.?)[\s:=\"']*$", re.IGNORECASE
+)
 _LINKED = r"[A-Za-z0-9_-]"
 _PEM = r"-----BEGIN (?P<pem>[A-Z ]*PRIVATE KEY(?: BLOCK)?)-----"
 _KEYS = (

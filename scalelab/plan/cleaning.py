@@ -25,7 +25,9 @@ def versions(config: CorpusConfig) -> dict[str, str]:
     """
     for key in ("cleaning", "benchmarks"):
         if getattr(config, key) is not None and config.source == SYNTHETIC:
-            raise UserError(f"corpus.{key}: the source synthetic is made clean, expected no section")
+            raise UserError(
+                f"corpus.{key}: the source synthetic is made clean, expected no section"
+            )
     cleaning = config.cleaning
     if cleaning is None:
         return {}

@@ -21,7 +21,9 @@ from scalelab.plan.data import fingerprint, settings
 Prose = Callable[..., str]
 GERMAN = "Der Hafen war still, bevor die erste Fähre kam. Sie zählte die Belege zweimal und fand "
 GERMAN += "trotzdem keinen Fehler. Morgen wird im Norden Regen erwartet."
-ENGLISH = "The harbour was quiet before the first ferry came in. She counted the receipts twice and "
+ENGLISH = (
+    "The harbour was quiet before the first ferry came in. She counted the receipts twice and "
+)
 ENGLISH += "still found nothing wrong. Rain is expected in the north tomorrow."
 
 
@@ -51,7 +53,13 @@ def test_nothing_is_done_and_nothing_counted_by_default() -> None:
 
 def test_repair_line_ends_and_normal_form_count_what_they_change() -> None:
     chain = made(repair=True, line_ends=True, unicode="NFC")
-    texts = ["cafÃ© crÃ¨me â€” fine\n", "a\r\nb\rc\n", "cafe\u0301 \ufb01n\n", "plain\n", "“naïve” Ã"]
+    texts = [
+        "cafÃ© crÃ¨me â€” fine\n",
+        "a\r\nb\rc\n",
+        "cafe\u0301 \ufb01n\n",
+        "plain\n",
+        "“naïve” Ã",
+    ]
     found = through(chain, *texts)
     assert found == ["café crème — fine\n", "a\nb\nc\n", "café \ufb01n\n", "plain\n", "“naïve” Ã"]
     counts = chain.as_dict()

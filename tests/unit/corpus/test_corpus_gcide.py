@@ -147,7 +147,12 @@ def test_neighbours_are_joined_within_a_letter(site: Path) -> None:
     write(site / "words_A.json", entries)
     write(site / "words_B.json", {"b": entry("b", part("y" * 5000)), "c": entry("c", part("z"))})
     documents, tally = read()
-    assert [name for name, _, _ in documents] == ["words_A/a2", "words_A/a4", "words_B/b", "words_B/c"]
+    assert [name for name, _, _ in documents] == [
+        "words_A/a2",
+        "words_A/a4",
+        "words_B/b",
+        "words_B/c",
+    ]
     # The order is the package's, not that of the alphabet.
     assert documents[0].text == "\n\n".join(f"{w}, n. {sense}" for w in ["a2", "a1", "a3"]) + "\n"
     assert documents[1].text == f"a4, n. {sense}\n"

@@ -183,7 +183,11 @@ def test_report_card_and_cleaning_stand_with_the_corpus(usual):
     reader.feed(page)
     bars = [a["style"] for tag, a in reader.tags if a.get("class") == "bar"]
     assert len(bars) == 7 and bars.count("width:0.0%") == 4, "bins from 2 to 255 tokens"
-    for text in ("12.50% of 40 benchmark texts", "cleaning: benchmarks", "en 100.0% of 4 documents"):
+    for text in (
+        "12.50% of 40 benchmark texts",
+        "cleaning: benchmarks",
+        "en 100.0% of 4 documents",
+    ):
         assert text in page
     for text in ("480 of 512 ids", "128 to 255", "near duplicates", "&lt;email&gt; 9"):
         assert text in page
