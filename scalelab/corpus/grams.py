@@ -20,7 +20,8 @@ def words(text: str) -> tuple[np.ndarray, np.ndarray]:
     forms make no difference (Brown et al. 2020, appendix C: lower case, no punctuation).
 
     Returns:
-        Codes of 32 bits, uint64 of shape (words,), and start and end in characters, int64 of shape (words, 2).
+        Codes of 32 bits, uint64 of shape (words,), and start and end in characters, int64 of shape
+        (words, 2).
     """
     pattern = _ASCII_WORD if text.isascii() else _WORD
     spans = [match.span() for match in pattern.finditer(text)]

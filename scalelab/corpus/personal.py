@@ -15,9 +15,9 @@ Span = tuple[int, int]
 Finder = Callable[[str], Iterator[Span]]
 
 # Two letters are a country. Code such as `A@B.grad` must not pass for an address.
-_TOP = "|".join(
-    "com org net edu gov mil int info biz name pro mobi coop aero museum jobs travel app dev "
-    "cloud tech online site xyz email agency blog shop arpa example test invalid".split()
+_TOP = (
+    "com|org|net|edu|gov|mil|int|info|biz|name|pro|mobi|coop|aero|museum|jobs|travel|app|dev|"
+    "cloud|tech|online|site|xyz|email|agency|blog|shop|arpa|example|test|invalid"
 )
 _EMAIL = re.compile(
     r"(?<![\w.+@-])[\w.+'-]{0,63}[\w+]@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+"

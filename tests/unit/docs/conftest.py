@@ -57,6 +57,9 @@ def furnished(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(40):
         words = random.Random(number).choices(["these", "are", "words", "of", "a", "text"], k=900)
         (desk / "texts" / f"{number}.txt").write_text(" ".join(words), encoding="utf-8")
+    (desk / "questions").mkdir()
+    question = '{"question": "' + "how many words are in these few words of text and why " * 2
+    (desk / "questions" / "set.jsonl").write_text(question + '"}\n', encoding="utf-8")
     for name in ("STUDY.yaml", "config/NAME.yaml", "config/mine.yaml"):
         (desk / name).write_text(STUDY, encoding="utf-8")
     (desk / "SOURCE.csv").write_text("N,D,loss_nats,corpus\n1M,20M,3.5,c4\n", encoding="utf-8")
