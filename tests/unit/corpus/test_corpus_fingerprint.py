@@ -106,13 +106,13 @@ def test_files_are_sorted_and_described_once(folder: Path) -> None:
         ("empty.txt", "is empty"),
         ("folder", "is a folder"),
         ("image.png", "expected a file that ends in"),
-        ("rows.jsonl.zst", "expected a file that ends in"),
+        ("rows.jsonl.lz4", "expected a file that ends in"),
     ],
 )
 def test_bad_paths(folder: Path, path: str, message: str) -> None:
     """Case T21, among others: a kind of file that is not read."""
     (folder / "empty.txt").write_bytes(b"")
-    for name in ("image.png", "rows.jsonl.zst"):
+    for name in ("image.png", "rows.jsonl.lz4"):
         (folder / name).write_bytes(b"x")
     (folder / "folder").mkdir()
     with pytest.raises(UserError, match=message):

@@ -1,0 +1,64 @@
+"""CSV and TSV files with a first line of names: a row is a document, its text in one column."""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from scalelab.corpus.formats import MAX_DOCUMENT, Row, reader
+from scalelab.errors import UserError
+
+
+@reader(".csv")
+def comma(name: str, stream: BinaryIO, config: dict[str, Any]) -> Iterator[Row]:
+    """RFC 4180: commas, quotes doubled, line ends within quotes kept."""
+    return _rows(name, stream, config["text_field"], ",")
+
+
+@reader(".tsv")
+def tab(name: str, stream: BinaryIO, config: dict[str, Any]) -> Iterator[Row]:
+    """The same with tabs."""
+    return _rows(name, stream, config["text_field"], "\t")
+
+
+def _rows(name: str, stream: BinaryIO, column: str, delimiter: str) -> Iterator[Row]:
+    # Bytes that are not UTF-8 become lone surrogates, so that they are found in their row.
+    lines = io.TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline="")
+    before = csv.field_size_limit(MAX_DOCUMENT)
+    try:
+        yield from _read(name, csv.reader(lines, delimiter=delimiter, strict=True), column)
+    finally:
+        csv.field_size_limit(before)
+        lines.detach()
+
+
+def _read(name: str, table: Any, column: str) -> Iterator[Row]:
+    try:
+        names = [title.removeprefix("\ufeff") for title in next(table, [])]
+    except csv.Error as error:
+        raise UserError(
+            f"{name}:1: expected a line with the names of columns, but {error}"
+        ) from None
+    if column not in names:
+        there = ", ".join(map(repr, names)) or "none"
+        raise UserError(f"{name}: no column {column!r}; the columns are {there}")
+    at = names.index(column)
+    while True:
+        start = table.line_num + 1
+        place = f"{name}:{start}"
+        try:
+            row = next(table, None)
+        except csv.Error as error:
+            yield Row(place, None, f"{place}: expected a row of CSV, but {error}")
+            continue
+        if row is None:
+            return
+        if not row:
+            continue
+        if len(row) != len(names):
+            found = f"{place}: {len(row)} fields, expected {len(names)} as in the first line"
+            yield Row(place, None, found)
+        elif not row[at].isascii() and any("\udc80" <= letter <= "\udcff" for letter in row[at]):
+            yield Row(place, None, f"{place}: invalid UTF-8 in {column!r}, expected UTF-8 text")
+        else:
+            yield Row(place, row[at])

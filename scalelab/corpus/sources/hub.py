@@ -1,0 +1,106 @@
+"""A dataset of the Hugging Face hub, streamed or cached, or a local folder in its layout."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from scalelab.corpus.documents import Document, Tally
+from scalelab.corpus.formats import Row
+from scalelab.corpus.sources import Report, source
+from scalelab.corpus.sources.files import documents
+from scalelab.errors import TryAgain, UserError
+from scalelab.plan import hub as planned
+
+
+@source("hub")
+def hub(
+    config: dict[str, Any], fingerprint: dict[str, Any], tally: Tally, report: Report
+) -> Iterator[Document]:
+    """One document a row of the split, from the commit in the fingerprint.
+
+    Raises:
+        UserError: a configuration, split or column is not there (those that are, are named), or
+            the dataset needs its own code.
+        TryAgain: the hub cannot be reached; what was read stays.
+    """
+    options = config["hub"]
+    name = options["name"]
+    place = f"{name}/{options['split']}"
+    dataset = _open(options, fingerprint["hub"])
+    column = config["text_field"]
+    names = list(dataset.column_names or [])
+    if names and column not in names:
+        there = ", ".join(map(repr, names))
+        raise UserError(f"corpus.text_field: {place} has no column {column!r}, but {there}")
+    shards = getattr(dataset, "num_shards", 1) if options["streaming"] else 1
+    for number in range(tally.first(), shards):
+        tally.begin(number)
+        tally.add("read", 0)
+        part = dataset.shard(shards, number) if shards > 1 else dataset
+        where = f"{place}, shard {number + 1}" if shards > 1 else place
+        rows = _rows(part.select_columns([column]), column, where)
+        yield from documents(rows, config["on_error"] == "skip", tally, report)
+
+
+def _open(options: dict[str, Any], found: dict[str, str]) -> Any:
+    import datasets
+
+    name, streaming = options["name"], options["streaming"]
+    place, revision = name, found.get("commit")
+    if "sha256" in found:
+        if planned.folder_sha256(Path(name), "corpus.hub") != found["sha256"]:
+            raise UserError(f"{name}: changed since the corpus was planned; plan again")
+    elif planned.offline() or not streaming:
+        folder = planned.cached(name, str(revision)) if planned.offline() else None
+        if folder is not None:
+            place, revision = str(folder), None
+    verbose = datasets.utils.logging.get_verbosity()
+    datasets.utils.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+    try:
+        return datasets.load_dataset(
+            place,
+            options["config"],
+            split=options["split"],
+            revision=revision,
+            streaming=streaming,
+        )
+    except RuntimeError as error:
+        if "script" not in str(error):
+            raise
+        raise UserError(
+            f"corpus.hub.name: {name!r} is read by a script of its own, which `datasets` no longer "
+            "runs; expected data files such as Parquet: look for a branch `refs/convert/parquet`, "
+            "or download the files and use the source `files`"
+        ) from None
+    except (ConnectionError, TimeoutError) as error:
+        raise TryAgain(f"corpus.hub.name: {name!r} cannot be reached ({_line(error)})") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"corpus.hub: {name!r} cannot be opened: {_line(error)}") from None
+    finally:
+        datasets.utils.logging.set_verbosity(verbose)
+        datasets.enable_progress_bars()
+
+
+def _rows(dataset: Iterable[dict[str, Any]], column: str, where: str) -> Iterator[Row]:
+    number = 0
+    try:
+        for row in dataset:
+            number += 1
+            text = row.get(column)
+            place = f"{where}, row {number}"
+            if text is not None and not isinstance(text, str):
+                kind = type(text).__name__
+                yield Row(place, None, f"{place}: expected text in {column!r}, found {kind}")
+            else:
+                yield Row(place, text)
+    except (ConnectionError, TimeoutError) as error:
+        raise TryAgain(
+            f"{where}: reading was interrupted at row {number:,}: {_line(error)}"
+        ) from None
+    except KeyError as error:
+        raise UserError(f"corpus.text_field: {where} has no column {error}") from None
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0][:300]

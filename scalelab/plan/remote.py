@@ -1,0 +1,89 @@
+"""Files in object storage and on HDFS, through fsspec, which is imported when it is used."""
+
+import importlib.util
+from typing import Any
+
+from scalelab.errors import UserError
+
+ARROW = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+"""Protocols that pyarrow, which is always there, reads where fsspec's own package is missing."""
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is an address such as s3://bucket/key."""
+    return "://" in path
+
+
+def filesystem(address: str) -> tuple[Any, str]:
+    """(fsspec file system, path in it) of an address.
+
+    Credentials and endpoints are those of the store's own tools: for s3:// the environment
+    (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_DEFAULT_REGION) or ~/.aws.
+
+    Raises:
+        UserError: a protocol is unknown, or its package is missing.
+    """
+    import fsspec
+
+    protocol = address.partition("://")[0]
+    try:
+        if protocol in ARROW and importlib.util.find_spec(ARROW[protocol]) is None:
+            return _arrow(protocol), address.partition("://")[2]
+        made, path = fsspec.core.url_to_fs(address)
+        return made, str(path)
+    except (ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{address}: {protocol}:// cannot be opened here: {reason}") from None
+    except Exception as error:
+        raise UserError(f"{address}: cannot be reached: {_first_line(error)}") from None
+
+
+def _arrow(protocol: str) -> Any:
+    from fsspec.implementations.arrow import ArrowFSWrapper
+    from pyarrow import fs
+
+    return ArrowFSWrapper(fs.S3FileSystem() if ARROW[protocol] == "s3fs" else fs.GcsFileSystem())
+
+
+def describe(address: str, where: str) -> list[dict[str, Any]]:
+    """`{"name", "bytes", "version"}` of the files that an address or its glob stands for."""
+    files, path = filesystem(address)
+    prefix = address.partition("://")[0] + "://"
+    try:
+        names = files.glob(path) if "*" in path or "?" in path or "[" in path else [path]
+        infos = {name: files.info(name) for name in names}
+    except FileNotFoundError:
+        raise UserError(f"{where}: {address!r}: no such file") from None
+    except Exception as error:
+        raise UserError(f"{address}: cannot be read: {_first_line(error)}") from None
+    rows = [
+        _describe(prefix + name.removeprefix(prefix), info)
+        for name, info in infos.items()
+        if info.get("type") != "directory"
+    ]
+    if not rows:
+        raise UserError(f"{where}: {address!r} matches no file")
+    return rows
+
+
+def version(name: str) -> str:
+    """What tells the present content of a remote file apart from another one."""
+    files, path = filesystem(name)
+    return _version(files.info(path))
+
+
+def _describe(address: str, info: dict[str, Any]) -> dict[str, Any]:
+    if not info["size"]:
+        raise UserError(f"{address}: is empty, expected text")
+    return {"name": address, "bytes": int(info["size"]), "version": _version(info)}
+
+
+def _version(info: dict[str, Any]) -> str:
+    for key in ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "modified"):
+        if info.get(key) is not None:
+            return f"{key} {info[key]}".replace('"', "")
+    return f"bytes {info.get('size')}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:300]

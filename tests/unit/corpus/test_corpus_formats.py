@@ -1,0 +1,259 @@
+"""Kinds of files and of packing, good and bad."""
+
+import bz2
+import dataclasses
+import gzip
+import io
+import json
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from scalelab.config import CorpusConfig, parse
+from scalelab.corpus import formats
+from scalelab.corpus.documents import Document, Tally
+from scalelab.corpus.formats.html import stripped
+from scalelab.corpus.sources import get_source
+from scalelab.errors import UserError
+from scalelab.plan.data import fingerprint
+
+TEXTS = ["first\r\ntext", 'zweiter Täxt, "quoted"\nwith a line', "third"]
+
+
+def read(
+    *paths: str, lines: list[str] | None = None, **fields: Any
+) -> tuple[list[Document], dict[str, int]]:
+    config = CorpusConfig(source="files", paths=paths, **fields)
+    tally = Tally()
+    report = lines.append if lines is not None else print
+    plain = dataclasses.asdict(config)
+    found = list(get_source("files")(plain, fingerprint(config), tally, report))
+    return found, dict(tally.documents)
+
+
+def zstd(data: bytes) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return bytes(sink.getvalue())
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstd,
+}
+
+
+def as_jsonl(texts: list[str]) -> bytes:
+    return b"".join(json.dumps({"id": 1, "text": text}).encode() + b"\n" for text in texts)
+
+
+def as_csv(texts: list[str]) -> bytes:
+    rows = ["id,text", *(f'1,"{text.replace(chr(34), chr(34) * 2)}"' for text in texts)]
+    return "\r\n".join(rows).encode()
+
+
+def as_tsv(texts: list[str]) -> bytes:
+    rows = ["text\tid", *(f'"{text.replace(chr(34), chr(34) * 2)}"\t1' for text in texts)]
+    return "\n".join(rows).encode()
+
+
+def table(texts: list[Any], kind: pyarrow.DataType | None = None) -> pyarrow.Table:
+    return pyarrow.table({"id": list(range(len(texts))), "text": pyarrow.array(texts, kind)})
+
+
+def as_parquet(texts: list[Any], kind: pyarrow.DataType | None = None) -> bytes:
+    sink = io.BytesIO()
+    parquet.write_table(table(texts, kind), sink, row_group_size=2)
+    return sink.getvalue()
+
+
+def as_arrow_file(texts: list[Any]) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_file(sink, table(texts).schema) as writer:
+        writer.write_table(table(texts), max_chunksize=2)
+    return bytes(sink.getvalue())
+
+
+def as_arrow_stream(texts: list[Any]) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table(texts).schema) as writer:
+        writer.write_table(table(texts))
+    return bytes(sink.getvalue())
+
+
+KINDS = {
+    ("a.jsonl", as_jsonl),
+    ("a.csv", as_csv),
+    ("a.tsv", as_tsv),
+    ("a.parquet", as_parquet),
+    ("a.arrow", as_arrow_file),
+    ("b.arrow", as_arrow_stream),
+}
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize(("name", "write"), sorted(KINDS, key=str))
+def test_every_kind_packed_in_every_way_gives_the_same_texts(
+    folder: Path, name: str, write: Callable[[list[str]], bytes], packer: str
+) -> None:
+    """Case T21."""
+    (folder / (name + packer)).write_bytes(PACKERS[packer](write(TEXTS)))
+    documents, counts = read(name + packer)
+    assert [document.text for document in documents] == TEXTS
+    assert counts == {"read": 1}
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_texts_packed_in_every_way(folder: Path, packer: str) -> None:
+    (folder / f"a.txt{packer}").write_bytes(PACKERS[packer](TEXTS[1].encode()))
+    assert read(f"a.txt{packer}")[0] == [Document(f"a.txt{packer}", TEXTS[1])]
+
+
+@pytest.mark.parametrize("packer", [".gz", ".bz2", ".xz", ".zst"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_cut_file_is_named_and_may_be_left_out(folder: Path, name: str, packer: str) -> None:
+    rows = [f"text {number} " * 50 for number in range(200)]
+    data = PACKERS[packer](as_jsonl(rows) if name == "a.jsonl" else as_parquet(rows))
+    (folder / (name + packer)).write_bytes(data[: len(data) // 2])
+    (folder / "b.txt").write_text("fine")
+    with pytest.raises(UserError, match=rf"^{name}{packer}: (broken|not a whole)"):
+        read(name + packer)
+    documents, counts = read("b.txt", name + packer, on_error="skip")
+    assert counts["unreadable"] == 1
+    assert "fine" in [document.text for document in documents]
+
+
+@pytest.mark.parametrize("packer", [".bz2", ".xz", ".zst"])
+def test_a_plain_file_under_a_packed_name_is_said(folder: Path, packer: str) -> None:
+    """Case T21."""
+    (folder / f"train.jsonl{packer}").write_bytes(b'{"text": "a"}\n')
+    with pytest.raises(UserError, match=rf"train\.jsonl\{packer}: not \w+ \(starts with 7b 22 74"):
+        read(f"train.jsonl{packer}")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet", "a.arrow"])
+def test_a_column_that_is_not_there_names_those_that_are(folder: Path, name: str) -> None:
+    write = next(write for kind, write in KINDS if kind == name)
+    (folder / name).write_bytes(write(TEXTS))
+    with pytest.raises(UserError, match=rf"{name}: no column 'body'; the columns are '(id|text)'"):
+        read(name, text_field="body")
+
+
+def test_parquet_takes_null_binary_and_bad_unicode_for_what_they_are(folder: Path) -> None:
+    bad = [b"fine", b"caf\xe9", None, b""]
+    (folder / "a.parquet").write_bytes(as_parquet(bad, pyarrow.binary()))
+    with pytest.raises(UserError, match=r"a\.parquet, row 2: invalid UTF-8 at byte 3 \(0xe9\)"):
+        read("a.parquet")
+    documents, counts = read("a.parquet", on_error="skip")
+    assert documents == [Document("a.parquet, row 1", "fine")]
+    assert counts == {"read": 1, "unreadable": 1, "null": 1, "empty": 1}
+    with pytest.raises(UserError, match=r"a\.parquet: expected text in 'id', found int64"):
+        read("a.parquet", text_field="id")
+
+
+def test_csv_says_what_is_wrong_with_a_row(folder: Path) -> None:
+    (folder / "a.csv").write_bytes(
+        b'id,text\n1,fine\n2,"two\nlines"\n3,four,5\n4,caf\xe9\n5,last\n'
+    )
+    with pytest.raises(UserError, match=r"a\.csv:5: 3 fields, expected 2"):
+        read("a.csv")
+    lines: list[str] = []
+    documents, counts = read("a.csv", on_error="skip", lines=lines)
+    assert [document.text for document in documents] == ["fine", "two\nlines", "last"]
+    assert counts == {"read": 1, "unreadable": 2}
+    assert lines[1].startswith("corpus: left out: a.csv:6: invalid UTF-8 in 'text'")
+
+
+def test_one_bad_line_stops_or_is_counted(folder: Path) -> None:
+    (folder / "a.jsonl").write_bytes(
+        b'{"text": "a"}\n{"text": \n{"text": "c"}\n{"text": "d\xff"}\n'
+    )
+    with pytest.raises(UserError, match=r"^a\.jsonl:2: expected a JSON object, but"):
+        read("a.jsonl")
+    documents, counts = read("a.jsonl", on_error="skip")
+    assert [document.text for document in documents] == ["a", "c"]
+    assert counts == {"read": 1, "unreadable": 2}
+
+
+@pytest.mark.parametrize(("name", "place"), [("a.txt", "a.txt"), ("a.jsonl", "a.jsonl:1")])
+def test_a_nul_is_no_text(folder: Path, name: str, place: str) -> None:
+    data = b"ab\0c" if name == "a.txt" else b'{"text": "ab\\u0000c"}'
+    (folder / name).write_bytes(data)
+    with pytest.raises(UserError, match=rf"^{place}: a NUL at character 2, expected text"):
+        read(name)
+    assert read(name, on_error="skip")[1]["unreadable"] == 1
+
+
+def test_a_line_or_file_without_end_is_refused_in_bounded_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single line of two gigabytes, in small."""
+    for module in (formats.plain, formats.jsonl, formats.html):  # type: ignore[attr-defined]
+        monkeypatch.setattr(module, "MAX_DOCUMENT", 1000)
+    (folder / "a.txt").write_bytes(b"x" * 5000)
+    long = json.dumps({"text": "x" * 5000}).encode()
+    (folder / "a.jsonl").write_bytes(b'{"text": "a"}\n' + long + b'\n{"text": "b"}\n')
+    with pytest.raises(UserError, match=r"a\.txt: a document of more than .*document_separator"):
+        read("a.txt")
+    with pytest.raises(UserError, match=r"a\.jsonl:2: a line of more than"):
+        read("a.jsonl")
+    documents, counts = read("a.jsonl", on_error="skip")
+    assert [document.name for document in documents] == ["a.jsonl:1", "a.jsonl:3"]
+    assert counts["unreadable"] == 1
+
+
+def test_a_separator_makes_documents_of_one_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a.txt").write_bytes("one<|end|>zwei ä<|end|><|end|>three".encode())
+    for chunk in (1, 3, 7, 1 << 20):
+        monkeypatch.setattr(formats.plain, "CHUNK", chunk)  # type: ignore[attr-defined]
+        documents, counts = read("a.txt", document_separator="<|end|>")
+        assert [document.text for document in documents] == ["one", "zwei ä", "three"]
+        assert [document.name for document in documents] == ["a.txt#1", "a.txt#2", "a.txt#4"]
+        assert counts == {"read": 1, "empty": 1}
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8"])
+def test_encodings(folder: Path, encoding: str) -> None:
+    text = "Füße – “quoted”"
+    (folder / "a.txt").write_bytes(text.encode(encoding))
+    (folder / "a.jsonl").write_bytes(
+        json.dumps({"text": text}, ensure_ascii=False).encode(encoding)
+    )
+    documents, _ = read("a.txt", "a.jsonl", encoding=encoding)
+    assert [document.text for document in documents] == [text, text]
+
+
+def test_an_encoding_is_guessed_where_it_is_asked_for(folder: Path) -> None:
+    text = "Der Bäcker übt täglich für die große Prüfung und trägt schöne Schürzen. " * 20
+    (folder / "a.txt").write_bytes(text.encode("cp1252"))
+    (folder / "b.txt").write_bytes(text.encode())
+    documents, _ = read("a.txt", "b.txt", encoding="detect")
+    assert [document.text for document in documents] == [text, text]
+    with pytest.raises(UserError, match="expected an encoding such as"):
+        parse({"study": "a", "corpus": {"encoding": "utf-9"}, "training": {"tokens": 10}})
+    (folder / "c.txt").write_bytes(b"\x81\x8d")
+    with pytest.raises(UserError, match=r"c\.txt: byte 0x81 is not cp1252"):
+        read("c.txt", encoding="cp1252")
+
+
+def test_html_is_stripped() -> None:
+    page = """<!DOCTYPE html><html><head><title>no</title><style>p {x: 1}</style></head><body>
+    <h1>A &amp; B</h1><p>One  <b>bold</b>\n word.<br>Next<script>var x = "</p>";</script></p>
+    <pre>def f():\n    return 1\n\n</pre><ul><li>a<li>b</ul></body></html>"""
+    assert stripped(page) == ("A & B\nOne bold word.\nNext\ndef f():\n    return 1\n\n\na\nb")
+
+
+def test_html_files_are_documents(folder: Path) -> None:
+    (folder / "a.html.gz").write_bytes(gzip.compress(b"<p>caf\xc3\xa9</p>"))
+    assert read("a.html.gz")[0] == [Document("a.html.gz", "café")]
