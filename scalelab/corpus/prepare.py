@@ -186,11 +186,10 @@ def _blocks(
     place = read.start
     for document in documents:
         if read.place != place:
-            place, taken = read.place, 0
+            place, taken, passed = read.place, 0, 0
         taken += 1
         if taken <= passed:
             continue
-        passed = 0
         block.append(document)
         size += len(document.text)
         if size >= BLOCK_CHARACTERS:

@@ -174,7 +174,7 @@ def test_counts_go_on_where_an_interrupted_preparation_was(
     monkeypatch.setattr(preparing, "collect", plain)
     lines: list[str] = []
     again = preparing.prepare(spec, folder / "out", lines.append)
-    assert any("read before" in line for line in lines)
+    assert any("going on where" in line for line in lines)
     assert again["cleaning"] == whole["cleaning"]
     assert again["cleaning"]["benchmarks"]["texts_touched"] == 2
     assert again["cleaning"]["mask"]["found"] == {"email": 160}

@@ -226,7 +226,7 @@ def test_the_files_of_benchmarks_are_in_the_fingerprint(
     assert counts["share_of_texts_touched"] == pytest.approx(1 / 3)
     assert counts["changed"]["documents"] + counts["removed"]["documents"] == 1
     assert len(found) <= len(texts)
-    (folder / "bench.jsonl").write_text("{}\n")
+    (folder / "bench.jsonl").write_text(json.dumps({"question": prose(7)}) + "\n")
     with pytest.raises(UserError, match=r"bench\.jsonl: changed since the corpus was planned"):
         cleaning(dataclasses.asdict(config), print_, lambda line: None)
     missing = dataclasses.replace(config, benchmarks=BenchmarksConfig(paths=("none.jsonl",)))
