@@ -42,6 +42,11 @@ def write(
     steps: dict[str, Any],
     report: Report,
 ) -> dict[str, Any]:
+    """Write the files of a corpus, its card and its manifest into `out`; give the manifest.
+
+    `steps` are the counts of cleaning, empty where none was asked for. Raises `UserError` where no
+    text is left for training.
+    """
     train = rows.after(parts.used)
     vocab_size = tokenizer.get_vocab_size()
     lengths = tok.token_byte_lengths(tokenizer)
