@@ -150,8 +150,8 @@ def phones(regions: tuple[str, ...]) -> Finder:
             for match in PhoneNumberMatcher(text, None, leniency=Leniency.VALID, max_tries=1 << 30):
                 yield match.start, match.end
         for region in regions:
-            limits = {"leniency": Leniency.STRICT_GROUPING, "max_tries": 1 << 30}
-            for match in PhoneNumberMatcher(text, region, **limits):
+            strict = Leniency.STRICT_GROUPING
+            for match in PhoneNumberMatcher(text, region, leniency=strict, max_tries=1 << 30):
                 if not match.raw_string.isdigit():
                     yield match.start, match.end
 

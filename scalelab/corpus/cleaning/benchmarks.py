@@ -35,7 +35,8 @@ class Benchmarks(Step):
     def __init__(self, texts: Iterable[Document], width: int, action: str) -> None:
         super().__init__()
         self._width, self._action = width, action
-        hashes, owners = [], []
+        hashes: list[np.ndarray] = []
+        owners: list[np.ndarray] = []
         self._texts = self._short = 0
         for document in texts:
             found = gram_hashes(words(document.text)[0], width)
@@ -65,7 +66,8 @@ class Benchmarks(Step):
             return []
         starts = np.maximum(spans[hit, 0] - WINDOW, 0)
         ends = spans[hit + self._width - 1, 1] + WINDOW
-        pieces, place = [], 0
+        pieces: list[str] = []
+        place = 0
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             if start > place:
                 pieces.append(text[place:start])

@@ -38,7 +38,8 @@ class Mask(Step):
             taken = _merged(taken, spans) if spans else taken
         if not taken:
             return [text]
-        parts, place = [], 0
+        parts: list[str] = []
+        place = 0
         for start, stop, kind in taken:
             parts += [text[place:start], TOKENS[kind]]
             place = stop
