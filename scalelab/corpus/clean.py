@@ -1,23 +1,20 @@
 """Exact and near duplicates, minimum size and the cap on bytes."""
 
 import hashlib
+import itertools
 import math
-import re
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 
 from scalelab.corpus.documents import Document, Tally, order_key, utf8_size
-from scalelab.corpus.store import Kept, Records, Store
+from scalelab.corpus.near import NearDuplicates
+from scalelab.corpus.store import Entry, Kept, Records, Store
 from scalelab.errors import UserError
 
-PERMUTATIONS = 64
-SHINGLE_WORDS = 5
-_WORD = re.compile(r"\w+")
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+COMPARED = 2048
+"""Documents that are looked up together among those before them."""
 
 
 @dataclass(frozen=True)
@@ -67,27 +64,34 @@ def select(
     total = [0] * len(caps)
     kept = Records()
     full: set[int] = set()
-    count = len(store)
-    for place, entry in enumerate(store.ordered()):
-        part = entry.part
-        if part in full:
-            removed.add("over max_bytes", entry.size)
-            continue
-        if near is not None and not near.add(entry.key, store.text(entry.start, entry.size)):
-            removed.add("near duplicate", entry.size)
-            continue
-        if total[part] + entry.size > caps[part]:
-            full.add(part)
-            removed.add("over max_bytes", entry.size)
-            continue
-        kept.add(entry)
-        total[part] += entry.size
-        if place % 20_000 == 19_999:
-            report(f"corpus: {place + 1:,} of {count:,} documents compared")
+    count, seen = len(store), 0
+    for block in _blocks(store.ordered()):
+        if near is not None and len(full) < len(shares):
+            near.block(store.text(entry.start, entry.size) for entry in block)
+        for place, entry in enumerate(block):
+            part = entry.part
+            if part in full:
+                removed.add("over max_bytes", entry.size)
+            elif near is not None and not near.add(place):
+                removed.add("near duplicate", entry.size)
+            elif total[part] + entry.size > caps[part]:
+                full.add(part)
+                removed.add("over max_bytes", entry.size)
+            else:
+                kept.add(entry)
+                total[part] += entry.size
+        seen += len(block)
+        if seen % (10 * COMPARED) == 0 and len(full) < len(shares):
+            report(f"corpus: {seen:,} of {count:,} documents compared")
     entries = kept.array()
     if len(shares) > 1 and len(full) < len(shares):
         entries = _in_proportion(entries, shares, total, full, removed, report)
     return Cleaned(Kept(store, entries), removed, int(entries["size"].sum()))
+
+
+def _blocks(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    while block := list(itertools.islice(entries, COMPARED)):
+        yield block
 
 
 def _in_proportion(
@@ -116,62 +120,6 @@ def _in_proportion(
     for size in entries["size"][~stays].tolist():
         removed.add("over the share of its part", size)
     return entries[stays]
-
-
-class NearDuplicates:
-    """An index of the documents seen so far, by MinHash of word 5-grams.
-
-    Broder, "On the resemblance and containment of documents", 1997: the share of equal minima
-    under random permutations estimates the Jaccard similarity of two sets.
-    """
-
-    def __init__(self, threshold: float, seed: int) -> None:
-        self._threshold = threshold
-        # weights: a missed pair leaks text into the held-out sets, a false one costs a comparison.
-        self._index = MinHashLSH(
-            threshold=min(threshold, 0.99), num_perm=PERMUTATIONS, weights=(0.2, 0.8)
-        )
-        first = MinHash(num_perm=PERMUTATIONS, seed=seed % 2**32, scheme="affine32")
-        self._seed = first.seed
-        self._permutations = first.permutations
-        self._seen: dict[bytes, MinHash] = {}
-
-    def add(self, key: bytes, text: str) -> bool:
-        """Add a document unless it is a near duplicate of one added before; say whether."""
-        signature = MinHash(
-            num_perm=PERMUTATIONS,
-            seed=self._seed,
-            permutations=self._permutations,
-            hashfunc=int,
-            scheme="affine32",
-        )
-        signature.update_batch(shingles(text).tolist())
-        for other in self._index.query(signature):
-            if signature.jaccard(self._seen[other]) >= self._threshold:
-                return False
-        self._index.insert(key, signature, check_duplication=False)
-        self._seen[key] = signature
-        return True
-
-
-def shingles(text: str) -> np.ndarray:
-    """Distinct 32-bit hashes of a text's word 5-grams, sorted.
-
-    A text of fewer words counts as one shingle: all of its words, or itself where it has none.
-    """
-    words = _WORD.findall(text)
-    if len(words) < SHINGLE_WORDS:
-        whole = " ".join(words) or text
-        return np.array([zlib.crc32(whole.encode("utf-8"))], dtype=np.uint32)
-    codes = np.fromiter((zlib.crc32(w.encode("utf-8")) for w in words), np.uint64, len(words))
-    count = len(words) - SHINGLE_WORDS + 1
-    total = codes[:count].copy()
-    for step in range(1, SHINGLE_WORDS):
-        total *= _MULTIPLIER
-        total ^= total >> np.uint64(29)
-        total += codes[step : step + count]
-    total *= _MULTIPLIER
-    return np.unique((total >> np.uint64(32)).astype(np.uint32))
 
 
 def text_sha256(text: str) -> str:

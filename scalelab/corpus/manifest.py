@@ -42,10 +42,15 @@ def write(
     steps: dict[str, Any],
     report: Report,
 ) -> dict[str, Any]:
-    """Write the files of a corpus, its card and its manifest into `out`; give the manifest.
+    """Write train.bin, tuning.bin, test.bin, their documents, the tokenizer, card and manifest.
 
-    `steps` are the counts of cleaning, empty where none was asked for. Raises `UserError` where no
-    text is left for training.
+    `steps` are the counts of cleaning, empty where none was asked for.
+
+    Returns:
+        The manifest, which is written last.
+
+    Raises:
+        UserError: no text is left for training.
     """
     train = rows.after(parts.used)
     vocab_size = tokenizer.get_vocab_size()

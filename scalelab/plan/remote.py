@@ -1,7 +1,9 @@
 """Files in object storage and on HDFS, through fsspec, which is imported when it is used."""
 
 import importlib.util
+import os
 from typing import Any
+from urllib.parse import urlsplit
 
 from scalelab.errors import UserError
 
@@ -42,7 +44,21 @@ def _arrow(protocol: str) -> Any:
     from fsspec.implementations.arrow import ArrowFSWrapper
     from pyarrow import fs
 
-    return ArrowFSWrapper(fs.S3FileSystem() if ARROW[protocol] == "s3fs" else fs.GcsFileSystem())
+    return ArrowFSWrapper(_s3(fs) if ARROW[protocol] == "s3fs" else fs.GcsFileSystem())
+
+
+def _s3(fs: Any) -> Any:
+    """pyarrow takes keys from the environment by itself, but none of these."""
+    setting = os.environ.get
+    endpoint = urlsplit(setting("AWS_ENDPOINT_URL_S3") or setting("AWS_ENDPOINT_URL") or "")
+    where = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
+    attempts = int(setting("AWS_MAX_ATTEMPTS") or 3)
+    return fs.S3FileSystem(
+        region=setting("AWS_REGION") or setting("AWS_DEFAULT_REGION"),
+        connect_timeout=20,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
+        **(where if endpoint.netloc else {}),
+    )
 
 
 def describe(address: str, where: str) -> list[dict[str, Any]]:

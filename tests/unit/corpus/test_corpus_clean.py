@@ -6,9 +6,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from datasketch import MinHash, MinHashLSH
 
-from scalelab.corpus.clean import collect, select, shingles
+from scalelab.corpus.clean import collect, select
 from scalelab.corpus.documents import Document, Tally, order_key
+from scalelab.corpus.near import NearDuplicates, shingles
 from scalelab.corpus.store import Store
 
 Prose = Callable[..., str]
@@ -118,3 +120,33 @@ def test_shingles_are_word_5_grams() -> None:
     assert len(np.intersect1d(one, changed)) == 11
     assert len(np.intersect1d(one, shingles(" ".join(words[::-1])))) == 0
     assert len(shingles("only three words")) == len(shingles("?!")) == 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+def test_near_duplicates_do_not_depend_on_blocks(prose: Prose, size: int) -> None:
+    """As datasketch finds them one by one, whatever the documents that are looked up together."""
+    texts = [edit(prose(i % 40), 20 + i // 2) for i in range(160)]
+    random.Random(1).shuffle(texts)
+    near = NearDuplicates(0.7, 5)
+    stays = []
+    for start in range(0, len(texts), size):
+        block = texts[start : start + size]
+        near.block(block)
+        stays += [near.add(place) for place in range(len(block))]
+    assert stays == one_by_one(texts, 0.7, 5)
+    assert 40 < sum(stays) < 140
+
+
+def one_by_one(texts: list[str], threshold: float, seed: int) -> list[bool]:
+    index = MinHashLSH(threshold=threshold, num_perm=64, weights=(0.2, 0.8))
+    seen: dict[int, MinHash] = {}
+    stays = []
+    for number, text in enumerate(texts):
+        signature = MinHash(num_perm=64, seed=seed, hashfunc=int, scheme="affine32")
+        signature.update_batch(shingles(text).tolist())
+        found = index.query(signature)
+        stays.append(all(signature.jaccard(seen[other]) < threshold for other in found))
+        if stays[-1]:
+            index.insert(number, signature)
+            seen[number] = signature
+    return stays

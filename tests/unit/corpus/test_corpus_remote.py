@@ -1,0 +1,160 @@
+"""Object storage, against a server that speaks S3 on this machine."""
+
+import dataclasses
+import gzip
+import io
+import json
+import shutil
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from scalelab.config import CorpusConfig
+from scalelab.corpus.documents import Tally
+from scalelab.corpus.prepare import prepare
+from scalelab.corpus.sources import get_source
+from scalelab.errors import TryAgain, UserError
+from scalelab.plan.data import fingerprint
+
+Put = Callable[[str, bytes], None]
+RCLONE = shutil.which("rclone", path=sysconfig.get_path("scripts")) or shutil.which("rclone")
+pytestmark = pytest.mark.skipif(not RCLONE, reason="rclone, of the extra dev, is not installed")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of a server, and the folder whose subfolders are its buckets."""
+    folder = tmp_path_factory.mktemp("buckets")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(RCLONE), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--dir-cache-time", "0s"]
+    command += ["--auth-key", "key,secret", "--config", "", str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
+        try:
+            deadline = time.monotonic() + 60
+            while not _answers(port):
+                assert running.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}", folder
+        finally:
+            running.terminate()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def put(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Put:
+    """Writes an object into the bucket `texts`, which is empty at first."""
+    for name, value in {
+        **{"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"},
+        **{"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": server[0]},
+    }.items():
+        monkeypatch.setenv(name, value)
+    bucket = server[1] / "texts"
+    shutil.rmtree(bucket, ignore_errors=True)
+
+    def write(name: str, data: bytes) -> None:
+        path = bucket / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    return write
+
+
+def read(config: CorpusConfig, planned: dict[str, Any] | None = None) -> list[tuple[str, str]]:
+    found = get_source("files")(
+        dataclasses.asdict(config), planned or fingerprint(config), Tally(), print
+    )
+    return [(document.name, document.text) for document in found]
+
+
+def test_objects_are_read_like_files(put: Put) -> None:
+    put("a/one.txt", b"plain text")
+    put("a/two.jsonl.gz", gzip.compress(b'{"text": "packed"}\n'))
+    sink = io.BytesIO()
+    parquet.write_table(pyarrow.table({"text": ["in a column"]}), sink)
+    put("a/three.parquet", sink.getvalue())
+    put("b/four.txt", b"elsewhere")
+    config = CorpusConfig(source="files", paths=("s3://texts/a/*", "s3://texts/b/four.txt"))
+    assert read(config) == [
+        ("s3://texts/a/one.txt", "plain text"),
+        ("s3://texts/a/three.parquet, row 1", "in a column"),
+        ("s3://texts/a/two.jsonl.gz:1", "packed"),
+        ("s3://texts/b/four.txt", "elsewhere"),
+    ]
+    found = fingerprint(config)["files"]
+    assert [entry["bytes"] for entry in found[:1]] == [10]
+    assert all(entry["version"] for entry in found)
+
+
+def test_a_changed_object_is_refused(put: Put) -> None:
+    put("one.txt", b"first")
+    config = CorpusConfig(source="files", paths=("s3://texts/one.txt",))
+    planned = fingerprint(config)
+    planned["files"][0]["version"] = "mtime of another day"
+    with pytest.raises(UserError, match=r"s3://texts/one\.txt: changed since the corpus"):
+        read(config, planned)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("s3://texts/missing.txt", r"'s3://texts/missing\.txt': no such file"),
+        ("s3://texts/*.md", r"'s3://texts/\*\.md' matches no file"),
+        ("s3://texts/empty.txt", r"s3://texts/empty\.txt: is empty"),
+        ("s3://texts/image.png", r"s3://texts/image\.png: expected a file that ends in"),
+        ("nowhere://texts/a.txt", r"nowhere://texts/a\.txt: nowhere:// cannot be opened here"),
+    ],
+)
+def test_bad_addresses(put: Put, path: str, message: str) -> None:
+    put("empty.txt", b"")
+    put("image.png", b"x")
+    with pytest.raises(UserError, match=message):
+        fingerprint(CorpusConfig(source="files", paths=(path,)))
+
+
+def test_a_server_that_is_gone_is_said_in_one_sentence(
+    put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("one.txt", b"text")
+    config = CorpusConfig(source="files", paths=("s3://texts/one.txt",))
+    planned = fingerprint(config)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(UserError, match=r"^s3://texts/one\.txt: cannot be read: .*"):
+        fingerprint(config)
+    with pytest.raises(TryAgain, match=r"^s3://texts/one\.txt: cannot be read: .*"):
+        read(config, planned)
+
+
+def test_a_corpus_from_object_storage_equals_that_of_files(
+    put: Put, folder: Path, prose: Callable[..., str]
+) -> None:
+    rows = [json.dumps({"text": prose(number, words=120)}) for number in range(120)]
+    data = "\n".join(rows).encode()
+    put("a.jsonl", data)
+    (folder / "a.jsonl").write_bytes(data)
+    hashes = []
+    for path in ("a.jsonl", "s3://texts/a.jsonl"):
+        config = CorpusConfig(
+            source="files", paths=(path,), tokenizer="bytes", test_tokens=2000, tuning_tokens=1000
+        )
+        plain = dataclasses.asdict(config)
+        spec = {"format": 1, "config": plain, "seed": 1, "fingerprint": fingerprint(config)}
+        hashes.append(prepare(spec, folder / f"out{len(hashes)}", print)["data_hash"])
+    assert hashes[0] == hashes[1]
