@@ -14,6 +14,7 @@ from scalelab.errors import UserError
 VERBS = {
     "plan": ("scalelab.advise.command_plan", "show or write the runs of a study"),
     "corpus": ("scalelab.corpus.command", "prepare text: clean, split, tokenize"),
+    "card": ("scalelab.corpus.command_card", "what a prepared corpus holds: its report card"),
     "round": ("scalelab.advise.command_round", "choose the next runs of an adaptive study"),
     "calibrate": ("scalelab.training.calibrate", "measure how fast this machine trains"),
     "train": ("scalelab.training.command", "train one run"),

@@ -15,9 +15,12 @@ from scalelab import __version__
 from scalelab.files import digest
 
 PACKAGE = Path(__file__).parent
+CORPUS = ("corpus/formats", "corpus/tokenizers", "corpus/cleaning")
+"""Folders whose modules are found by name, so that no import leads to them."""
+
 CODE = {
-    "corpus": ("corpus/prepare", "corpus/sources/{source}"),
-    "set": ("corpus/sets", "corpus/sources/{source}"),
+    "corpus": ("corpus/prepare", "corpus/sources/{source}", *CORPUS),
+    "set": ("corpus/sets", "corpus/sources/{source}", *CORPUS),
     "train": ("training/run", "plan/families/{family}", "models/families/{family}"),
     "trunk": ("training/trunk", "plan/families/{family}", "models/families/{family}"),
     "evaluate": ("evaluation/run", "plan/families/{family}", "models/families/{family}"),
@@ -30,7 +33,8 @@ CODE = {
     "report": ("report",),
 }
 """Where the code of each stage starts; what it imports from there on counts as well. Folders count
-whole, their templates included. Families and sources are found by name, not by an import."""
+whole, their templates included. Families, sources and steps of
+cleaning are found by name, not by an import."""
 
 NEUTRAL = {"provenance", "logs", "errors", "config", "training.progress"}
 """Modules that change no number: a change in them reruns nothing. What a study file says reaches

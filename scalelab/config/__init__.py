@@ -1,6 +1,8 @@
 """Study files: YAML -> frozen dataclasses. An unknown key is an error that names the near one."""
 
 from scalelab.config.corpus import (
+    BenchmarksConfig,
+    CleaningConfig,
     CorpusConfig,
     HubConfig,
     PartConfig,
@@ -11,6 +13,8 @@ from scalelab.config.reading import check, check_tokens, load, parse, resolved, 
 from scalelab.config.schema import PowerRule, Study
 
 __all__ = [
+    "BenchmarksConfig",
+    "CleaningConfig",
     "CorpusConfig",
     "HubConfig",
     "PartConfig",

@@ -94,6 +94,43 @@ class PartConfig(SourceConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class CleaningConfig:
+    """What is done to the text of each document, in this order; every step is off by itself."""
+
+    repair: bool = False
+    """Text that was decoded with a wrong encoding is put right where ftfy sees it (mojibake)."""
+    line_ends: bool = False
+    """CRLF and CR become LF."""
+    unicode: Literal["NFC", "NFKC"] | None = None
+    """Unicode normal form that the text is brought to."""
+    languages: tuple[str, ...] = ()
+    """Languages to keep, as ISO 639-1 codes such as en and de. Empty: all."""
+    language_confidence: Share = 0.65
+    """Probability of its language below which a document counts as undetermined and is dropped."""
+    mask: tuple[Literal["email", "phone", "card", "address", "key"], ...] = ()
+    """Personal data and secrets to replace by tokens such as [EMAIL]: email, phone, card (payment
+    cards), address (public IP addresses), key (private keys, tokens of services)."""
+    phone_regions: tuple[str, ...] = ()
+    """Countries (codes such as US) whose national phone numbers are masked too. Empty: those that
+    begin with + and a country code alone."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BenchmarksConfig:
+    """Benchmark sets whose text must not be trained on."""
+
+    paths: tuple[str, ...]
+    """Files of the benchmarks, as in corpus.paths."""
+    text_field: str = "text"
+    """For .jsonl, .csv, .parquet and .arrow: the field or column that holds the text."""
+    words: Annotated[int, BeforeValidator(to_count), Field(ge=5, le=100)] = 13
+    """Words in a row that count as contamination (13 in Brown et al. 2020, appendix C)."""
+    action: Literal["cut", "remove"] = "cut"
+    """cut takes out the words and 200 characters on either side and splits the document there;
+    remove drops the document."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CorpusConfig(SourceConfig):
     """Where the text comes from, how it is cleaned and split, and the tokenizer."""
 
@@ -133,3 +170,7 @@ class CorpusConfig(SourceConfig):
     text, so they are too low by what was lost."""
     synthetic: SyntheticConfig | None = None
     """For synthetic: what is made."""
+    cleaning: CleaningConfig | None = None
+    """What is done to the text of each document. None: its bytes are kept exactly."""
+    benchmarks: BenchmarksConfig | None = None
+    """Benchmark sets that are kept out of the corpus."""

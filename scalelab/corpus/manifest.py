@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scalelab.corpus import tokenizer as tok
+from scalelab.corpus.card import Card
 from scalelab.corpus.clean import Cleaned, text_sha256
 from scalelab.corpus.coder import Coder
 from scalelab.corpus.documents import Document, Tally
@@ -38,9 +39,12 @@ def write(
     parts: Split,
     rows: Rows,
     table: np.ndarray,
+    steps: dict[str, Any],
     report: Report,
 ) -> dict[str, Any]:
-    """Write train.bin, tuning.bin, test.bin, their documents, the tokenizer and the manifest.
+    """Write train.bin, tuning.bin, test.bin, their documents, the tokenizer, card and manifest.
+
+    `steps` are the counts of cleaning, empty where none was asked for.
 
     Returns:
         The manifest, which is written last.
@@ -104,6 +108,7 @@ def write(
         },
         "read": read.as_dict(),
         "removed": cleaned.removed.as_dict(),
+        **({"cleaning": steps} if steps else {}),
         "overlap": overlap,
         "files": files,
         "spec": spec,
@@ -113,6 +118,10 @@ def write(
     if truth is not None:
         manifest["truth"] = truth
     manifest["provenance"] = provenance(spec, data_hash)
+    card = Card()
+    for text, tokens in zip(cleaned.documents.texts(), rows.lengths.tolist(), strict=True):
+        card.add(text, tokens)
+    write_json(out / "card.json", card.as_dict(manifest))
     write_json(out / "manifest.json", manifest)
     return manifest
 

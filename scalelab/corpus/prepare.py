@@ -13,6 +13,7 @@ from scalelab import __version__
 from scalelab.config import CorpusConfig
 from scalelab.corpus import coder as coding
 from scalelab.corpus.clean import collect, select
+from scalelab.corpus.cleaning import cleaning
 from scalelab.corpus.coder import Coder
 from scalelab.corpus.documents import Document, Place, Tally
 from scalelab.corpus.manifest import write
@@ -86,7 +87,7 @@ def _made(
     coder = None
     if config["tokenizer"] not in TRAINED:  # what is wrong with it is said before text is read
         coder = coding.make(config, spec["fingerprint"], (), report)
-    read, removed = _read(config, spec["fingerprint"], seed, store, report)
+    read, removed, steps = _read(config, spec["fingerprint"], seed, store, report)
     cleaned = select(
         store,
         seed=stream(seed, "corpus order"),
@@ -127,7 +128,7 @@ def _made(
     for size in cleaned.documents.sizes[parts.used : parts.zone].tolist():
         removed.add("held-out share, not needed", size)
     coder.check(cleaned.documents[: parts.used], rows[: parts.used])
-    return write(spec, out, read, cleaned, coder, parts, rows, table, report)
+    return write(spec, out, read, cleaned, coder, parts, rows, table, steps, report)
 
 
 def _read(
@@ -136,40 +137,50 @@ def _read(
     seed: int,
     store: Store,
     report: Report,
-) -> tuple[Tally, Tally]:
+) -> tuple[Tally, Tally, dict[str, Any]]:
     """Put the documents of a source into the store; go on where an interrupted reading was.
 
     Returns:
-        (what was read, what of it was removed).
+        (what was read, what of it was removed, what each step of cleaning did).
     """
     read, removed = Tally(), Tally()
     removed.put_back(store.state("removed", {}))
     if store.state("complete", False):
         read.put_back(store.state("read"))
         report(f"corpus: {read.documents['read']:,} files were read before")
-        return read, removed
+        return read, removed, store.state("cleaned")
     order = stream(seed, "corpus order")
     passed = store.state("taken", 0)
     read.start = tuple(store.state("place", ()))
     read.put_back(store.state("before", {}))
     if passed or read.start:
         report("corpus: going on where reading was interrupted")
+    chain = cleaning(config, fingerprint, report)
+    chain.put_back(store.state("cleaning", {}))
     documents = get_source(config["source"])(config, fingerprint, read, report)
     for block, place, before, taken in _blocks(documents, read, passed):
         collect(
-            block,
+            chain.chain(block),
             store,
             seed=order,
             min_bytes=config["min_document_bytes"],
             removed=removed,
         )
-        store.commit(taken=taken, place=place, before=before, removed=removed.as_dict())
+        store.commit(
+            taken=taken,
+            place=place,
+            before=before,
+            removed=removed.as_dict(),
+            cleaning=chain.state(),
+        )
     report(f"corpus: {read.documents['read']:,} files, {_mb(read.bytes['read'])} read")
     for reason, count in read.documents.items():
         if reason != "read":
             report(f"corpus: {reason}: {count:,} left out")
-    store.commit(complete=True, read=read.as_dict())
-    return read, removed
+    for line in chain.lines():
+        report(f"corpus: {line}")
+    store.commit(complete=True, read=read.as_dict(), cleaned=chain.as_dict())
+    return read, removed, chain.as_dict()
 
 
 def _blocks(
@@ -186,11 +197,10 @@ def _blocks(
     place = read.start
     for document in documents:
         if read.place != place:
-            place, taken = read.place, 0
+            place, taken, passed = read.place, 0, 0
         taken += 1
         if taken <= passed:
             continue
-        passed = 0
         block.append(document)
         size += len(document.text)
         if size >= BLOCK_CHARACTERS:

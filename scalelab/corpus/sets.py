@@ -16,6 +16,7 @@ import numpy as np
 
 from scalelab.config import CorpusConfig
 from scalelab.corpus import coder as coding
+from scalelab.corpus.cleaning import cleaning
 from scalelab.corpus.documents import Document, Tally, order_key, utf8_size
 from scalelab.corpus.manifest import held_out_documents, piece_bytes
 from scalelab.corpus.overlap import random_table, repeated_elsewhere, shared_windows
@@ -65,8 +66,13 @@ def prepare_set(spec: dict[str, Any], corpus: Path, out: Path, report: Report) -
 
     read, removed = Tally(), Tally()
     config = {**asdict(CorpusConfig()), **spec["config"]}
+    # Text is cleaned as the corpus is, but a set may well be a benchmark.
+    chain = cleaning(
+        {**of_corpus, "benchmarks": None}, found.manifest["spec"]["fingerprint"], report
+    )
+    source = get_source(config["source"])
     documents = front(
-        get_source(config["source"])(config, spec["fingerprint"], read, report),
+        chain.chain(source(config, spec["fingerprint"], read, report)),
         spec["tokens"],
         stream(seed, "corpus order"),
         of_corpus["min_document_bytes"],
@@ -108,6 +114,7 @@ def prepare_set(spec: dict[str, Any], corpus: Path, out: Path, report: Report) -
         },
         "read": read.as_dict(),
         "removed": removed.as_dict(),
+        **({"cleaning": chain.as_dict()} if chain.as_dict() else {}),
         "overlap": {
             "window_tokens": width,
             "tokens_seen": parts.seen_tokens,

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from scalelab.config import CorpusConfig, PartConfig, SourceConfig
 from scalelab.errors import UserError
-from scalelab.plan import files, hub, synthetic, tokenizers
+from scalelab.plan import cleaning, files, hub, synthetic, tokenizers
 
 FALLBACK = ("torch", "transformers", "datasets", "snakemake", "pandas", "wandb", "scipy")
 """Roots of `runtime` where scalelab runs from a source folder and is not installed."""
@@ -65,8 +65,9 @@ def fingerprint(config: CorpusConfig) -> dict:
     `{"files": [{"name", "bytes", "sha256"}]}` sorted by name (`files.describe`). For hub:
     `{"hub": {"commit"}}` (`hub.identity`). For mixture: `{"mixture": [...]}`, one a part. For
     synthetic nothing, since its configuration says all. A tokenizer made elsewhere adds
-    `"tokenizer"`, its files (`tokenizers.identity`). Two equal fingerprints and two equal
-    configurations give equal corpora.
+    `"tokenizer"`, its files (`tokenizers.identity`); `cleaning` adds `"cleaning"`, the versions of
+    its libraries by step; `benchmarks` adds `"benchmarks"`, entries as for files. Two equal
+    fingerprints and two equal configurations give equal corpora.
 
     Raises:
         UserError: a setting does not go with the source synthetic; a package is not installed; a
@@ -75,10 +76,16 @@ def fingerprint(config: CorpusConfig) -> dict:
     """
     synthetic.check(config)
     tokenizers.check(config)
-    return {**_of_text(config), **tokenizers.identity(config.tokenizer)}
+    found = {**_of_text(config), **tokenizers.identity(config.tokenizer)}
+    steps = cleaning.versions(config)
+    if steps:
+        found["cleaning"] = steps
+    if config.benchmarks is not None:
+        found["benchmarks"] = files.describe(config.benchmarks.paths, "corpus.benchmarks.paths")
+    return found
 
 
-def _of_text(config: CorpusConfig) -> dict:
+def _of_text(config: CorpusConfig) -> dict[str, Any]:
     if bool(config.mixture) != (config.source == MIXTURE):
         raise UserError(
             f"corpus.mixture: found {len(config.mixture)} parts and the source {config.source!r}, "

@@ -1,6 +1,8 @@
 """The verb `report`: one page that opens from disk without a network."""
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from scalelab.figures.study import load_study
 from scalelab.files import read_json
@@ -26,13 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="HTML", help="file to write")
 
 
+def _corpus(manifest: Path) -> dict[str, Any]:
+    """The manifest with the card beside it, which corpora of earlier versions lack."""
+    card = manifest.with_name("card.json")
+    return {**read_json(manifest), "card": read_json(card) if card.is_file() else None}
+
+
 def run(args: argparse.Namespace) -> int:
     """Write the page and print its path and size."""
     path = write_report(
         load_study(args.runs, args.laws, args.runs_root),
         args.figures,
         args.out,
-        corpus=read_json(args.manifest) if args.manifest else None,
+        corpus=_corpus(Path(args.manifest)) if args.manifest else None,
         plan=read_json(args.plan) if args.plan else None,
         samples=read_json(args.samples) if args.samples else None,
         tracking=read_json(args.tracking) if args.tracking else None,

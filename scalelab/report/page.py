@@ -17,6 +17,7 @@ from scalelab.figures.study import Study
 from scalelab.files import write_text
 from scalelab.report import answers, cost, material, sets, summary, texts
 from scalelab.report.again import Fits, fits_again
+from scalelab.report.corpus import shown
 from scalelab.report.live import contents, live
 
 MAIN = "scaling_law"
@@ -48,7 +49,7 @@ def write_report(
         figures_dir: folder with the figures as SVG; `scaling_law.svg` among them where a law of
             one column was fitted.
         out: path of the page.
-        corpus: manifest of the corpus, for its card.
+        corpus: manifest of the corpus, for its card; with its report card under `card`.
         plan: plan of the study; its runs that have no row yet are named.
         samples: what `scalelab samples` wrote.
         tracking: what `scalelab track` wrote: ids of the runs in W&B.
@@ -127,7 +128,7 @@ def context(
         "not_ok": [run for run in study.runs if not run.ok],
         "excluded": [(run, why) for run, _, why in excluded(study, fit) if run.ok] if fit else [],
         "missing": _missing(study, plan),
-        "corpus": _corpus(corpus) if corpus else None,
+        "corpus": shown(corpus) if corpus else None,
         "methods": methods(study, corpus),
         "provenance": _provenance(study, corpus),
         "cost": cost.totals(study),
@@ -248,25 +249,6 @@ def _missing(study: Study, plan: Mapping[str, Any] | None) -> list[str]:
         for item in (plan or {}).get("runs", ())
         if item["id"] not in known
     ]
-
-
-def _corpus(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The corpus card: text left, what was left out at each step, the splits, the hash."""
-    config = (manifest.get("spec") or {}).get("config") or {}
-    read, removed = manifest.get("read") or {}, manifest.get("removed") or {}
-    steps = [(f"left out: {name}", tally) for name, tally in read.items() if name != "read"]
-    steps += [(f"removed: {name}", tally) for name, tally in removed.items()]
-    return {
-        "id": manifest.get("id", ""),
-        "hash": manifest.get("data_hash", ""),
-        "source": config.get("source", ""),
-        "read": read.get("read"),
-        "text": manifest.get("text") or {},
-        "tokenizer": manifest.get("tokenizer") or {},
-        "steps": steps,
-        "splits": manifest.get("splits") or {},
-        "overlap": manifest.get("overlap") or {},
-    }
 
 
 def methods(study: Study, corpus: Mapping[str, Any] | None) -> str:

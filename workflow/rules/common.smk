@@ -99,8 +99,9 @@ def data_of_trunk(wildcards):
 
 
 def corpus_code(wildcards):
-    source = PLAN.corpora[wildcards.corpus]["config"]["source"]
-    return stage_digest("corpus", source=source)
+    config = PLAN.corpora[wildcards.corpus]["config"]
+    sources = {config["source"], *(part["source"] for part in config.get("mixture", []))}
+    return [stage_digest("corpus", source=source) for source in sorted(sources)]
 
 
 def set_code(wildcards):

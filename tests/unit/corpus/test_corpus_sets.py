@@ -11,6 +11,7 @@ import pytest
 
 from scalelab import config
 from scalelab.cli import main
+from scalelab.config import CleaningConfig
 from scalelab.corpus import load
 from scalelab.corpus.documents import Document, Tally, order_key
 from scalelab.corpus.prepare import prepare
@@ -197,3 +198,15 @@ def test_what_cannot_be_a_set_is_refused(
     (folder / "b.txt").write_text("text")
     with pytest.raises(UserError, match=part):
         planned(*sets, **({"fits": fits} if fits else {}))
+
+
+def test_a_set_is_cleaned_as_its_corpus_is(
+    folder: Path, texts: list[str], specification: Make, news: list[str]
+) -> None:
+    spec = specification(texts, cleaning=CleaningConfig(line_ends=True))
+    prepare(spec, folder / "corpus", silent)
+    for path in sorted((folder / "news").iterdir()):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    manifest = prepare_set(of(planned(a_set(news))), folder / "corpus", folder / "set", silent)
+    assert manifest["cleaning"]["line_ends"]["changed"]["documents"] == 40
+    assert 14 not in load_set(folder / "set").tokens  # a carriage return, of the bytes tokenizer

@@ -12,6 +12,7 @@ from documentation import ROOT
 from results_folder import Results
 
 from scalelab.cli import main
+from scalelab.corpus.card import Card
 from scalelab.files import write_json
 
 TREE = ("Snakefile", "workflow", "profiles", "environment.yml", "benchmarks", "scalelab", "tests")
@@ -56,6 +57,9 @@ def furnished(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(40):
         words = random.Random(number).choices(["these", "are", "words", "of", "a", "text"], k=900)
         (desk / "texts" / f"{number}.txt").write_text(" ".join(words), encoding="utf-8")
+    (desk / "questions").mkdir()
+    question = '{"question": "' + "how many words are in these few words of text and why " * 2
+    (desk / "questions" / "set.jsonl").write_text(question + '"}\n', encoding="utf-8")
     for name in ("STUDY.yaml", "config/NAME.yaml", "config/mine.yaml"):
         (desk / name).write_text(STUDY, encoding="utf-8")
     (desk / "SOURCE.csv").write_text("N,D,loss_nats,corpus\n1M,20M,3.5,c4\n", encoding="utf-8")
@@ -80,6 +84,12 @@ def _results(desk: Path, trained: Path) -> None:
         assert main([*fit, "--json", "results/first/laws.json"]) == 0
         assert main([*track, "--folder", "results/micro", "--out", "results/micro/track.json"]) == 0
     _isoflop(desk)
+    card = Card()
+    for tokens in (3, 200, 250):
+        card.add("a text of some words " * 20, tokens)
+    manifest = {"id": "0a1b2c3d4e5f", "data_hash": "0" * 64, "read": {}, "removed": {}}
+    manifest["tokenizer"] = {"vocab_size": 257, "ids_used_in_training": 30}
+    write_json(results.root / "corpora" / "0a1b2c3d4e5f" / "card.json", card.as_dict(manifest))
     (results.root / "my-study").mkdir()
     shutil.copy(desk / "runs.csv", results.root / "my-study")
     log = [{"step": 2, "eval_loss": 4.0, "num_input_tokens_seen": 128}]

