@@ -10,7 +10,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from scalelab.corpus.shards import Corpus, EvaluationSet, load, load_set
-from scalelab.corpus.tokenizer import SEPARATOR_ID
 from scalelab.errors import UserError
 from scalelab.evaluation.columns import SCORES
 from scalelab.evaluation.perplexity import held_out, token_losses
@@ -127,7 +126,7 @@ def _score(
 
 
 def load_model(
-    run_folder: Path, run: dict[str, Any], separator: int = SEPARATOR_ID
+    run_folder: Path, run: dict[str, Any], separator: int
 ) -> tuple[LanguageModel, Shape]:
     """The model of a finished run, read from its checkpoint; it attends as it was trained to."""
     path = run_folder / "checkpoint" / "model.safetensors"

@@ -184,12 +184,12 @@ def _texts(
     folder = runs_root / row["id"]
     if not (folder / "checkpoint" / "model.safetensors").is_file():
         return [], "its checkpoint is not there"
-    model, shape = load_model(folder, read_json(folder / "run.json"))
+    folder_of_text = corpora / row["corpus"]
+    separator = int(read_json(folder_of_text / "manifest.json")["tokenizer"]["separator_id"])
+    model, shape = load_model(folder, read_json(folder / "run.json"), separator)
     if not can_write(model):
         return [], f"the family {shape.family} does not give its logits"
-    folder_of_text = corpora / row["corpus"]
     tokenizer = tokenizer_of(folder_of_text)
-    separator = int(read_json(folder_of_text / "manifest.json")["tokenizer"]["separator_id"])
     model = model.to(machine.device()).eval()
     texts = []
     for number, prompt in enumerate(prompts):

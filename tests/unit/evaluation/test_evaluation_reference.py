@@ -26,7 +26,7 @@ def corpus(corpus_folder: Path) -> Corpus:
 @pytest.fixture(scope="module")
 def ours(trained: Path) -> LanguageModel:
     """The trained model as scalelab evaluates it."""
-    return load_model(trained, read_json(trained / "run.json"))[0]
+    return load_model(trained, read_json(trained / "run.json"), 0)[0]
 
 
 def reference(checkpoint: Path, tokens: np.ndarray, stride: int) -> np.ndarray:

@@ -65,7 +65,7 @@ def test_the_seed_decides_the_texts(study: Path, tmp_path: Path) -> None:
 
 
 def test_logits_are_those_that_the_losses_come_from(trained: Path) -> None:
-    model, shape = load_model(trained, read_json(trained / "run.json"))
+    model, shape = load_model(trained, read_json(trained / "run.json"), 0)
     ids = torch.arange(1, shape.context + 1)[None]
     with torch.inference_mode():
         logs = torch.log_softmax(next_logits(model, ids), -1)[0]
@@ -77,7 +77,7 @@ def test_logits_are_those_that_the_losses_come_from(trained: Path) -> None:
 
 
 def test_a_cold_model_takes_the_likeliest_token(trained: Path) -> None:
-    model, shape = load_model(trained, read_json(trained / "run.json"))
+    model, shape = load_model(trained, read_json(trained / "run.json"), 0)
     ids = [0, *range(40, 60)]  # longer than the context
     added = write(model, ids, 5, shape.context, 1e-4, torch.Generator().manual_seed(1), -1)
     for token in added:
@@ -88,7 +88,7 @@ def test_a_cold_model_takes_the_likeliest_token(trained: Path) -> None:
 
 
 def test_the_end_of_a_document_ends_the_text(trained: Path) -> None:
-    model, shape = load_model(trained, read_json(trained / "run.json"))
+    model, shape = load_model(trained, read_json(trained / "run.json"), 0)
     generator = torch.Generator().manual_seed(1)
     whole = write(model, [0, 40], 9, shape.context, 1.0, generator, -1)
     generator.manual_seed(1)

@@ -22,7 +22,7 @@ transformers = pytest.importorskip("transformers")
 
 def test_transformers_gives_the_same_held_out_loss(trained: Path, corpus_folder: Path) -> None:
     corpus = load(corpus_folder)
-    ours, shape = load_model(trained, read_json(trained / "run.json"))
+    ours, shape = load_model(trained, read_json(trained / "run.json"), 0)
     stream = corpus.tokens["test"]
     assert stream[0] == corpus.separator
     losses = token_losses(ours, stream[1:], corpus.separator, 16, 8)
