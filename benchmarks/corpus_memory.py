@@ -1,0 +1,96 @@
+"""What preparing a corpus holds in memory, for a small text and one many times its size.
+
+    python benchmarks/corpus_memory.py [--small 20M] [--times 10] [--document 3k] [--json FILE]
+
+Random words in JSON lines, prepared by a process of its own each, which writes the most memory
+that it held. `bytes_a_byte` is the growth of that memory over the growth of the text: 1 for a
+program that holds the text once. `bytes_a_document` is it by document, which is what the index of
+near duplicates and the places of documents take.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import resource
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from scalelab.config import CorpusConfig
+from scalelab.config.values import to_count
+from scalelab.corpus.prepare import prepare
+from scalelab.files import write_json
+from scalelab.plan.data import fingerprint
+
+WORDS = 20_000
+
+
+def main() -> None:
+    """Measure, print, and write as JSON where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", type=to_count, default=20_000_000, help="bytes of text")
+    parser.add_argument("--times", type=int, default=10, help="the larger text over the smaller")
+    parser.add_argument("--document", type=to_count, default=3_000, help="bytes of a document")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = [args.small, args.small * args.times]
+        rows = [measure(Path(folder, str(size)), size, args.document) for size in sizes]
+    (text, memory, documents), (more_text, more_memory, more_documents) = rows
+    result = {
+        "text_mb": [round(text / 1e6, 1), round(more_text / 1e6, 1)],
+        "memory_mb": [round(memory / 1e6), round(more_memory / 1e6)],
+        "bytes_a_byte": round((more_memory - memory) / (more_text - text), 3),
+        "bytes_a_document": round((more_memory - memory) / (more_documents - documents)),
+    }
+    print("\n".join(f"{name}: {value}" for name, value in result.items()))
+    if args.json:
+        write_json(args.json, result)
+
+
+def measure(folder: Path, size: int, document: int) -> tuple[int, int, int]:
+    """(bytes of text, bytes of memory at most, documents)."""
+    folder.mkdir()
+    count = max(size // document, 1)
+    write(folder / "text.jsonl", count, document)
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=prepared, args=(folder,))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"the preparation of {size:,} bytes ended with {process.exitcode}")
+    told: dict[str, int] = json.loads((folder / "told.json").read_text())
+    return told["bytes"], told["memory"], count
+
+
+def write(path: Path, count: int, document: int) -> None:
+    """Documents of random words, no two alike."""
+    generator = random.Random(0)
+    words = [
+        "".join(generator.choices("etaoinshrdlu", k=length % 9 + 2)) for length in range(WORDS)
+    ]
+    with open(path, "w", encoding="utf-8") as out:
+        for _ in range(count):
+            text = " ".join(generator.choices(words, k=document // 7))
+            out.write(json.dumps({"text": text}) + "\n")
+
+
+def prepared(folder: Path) -> None:
+    """Prepare the corpus and write how much memory it took."""
+    config = CorpusConfig(
+        source="files",
+        paths=(str(folder / "text.jsonl"),),
+        test_tokens=50_000,
+        tuning_tokens=50_000,
+    )
+    plain: dict[str, Any] = asdict(config)
+    spec = {"format": 1, "config": plain, "seed": 1, "fingerprint": fingerprint(config)}
+    manifest = prepare(spec, folder / "corpus", lambda line: None)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    write_json(folder / "told.json", {"bytes": manifest["text"]["bytes"], "memory": memory})
+
+
+if __name__ == "__main__":
+    main()
