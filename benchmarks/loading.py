@@ -1,10 +1,10 @@
 """What reading batches from the memory-mapped tokens costs a training step.
 
-    python benchmarks/loading.py [--seconds 30] [--tokens 200M] [--json FILE]
+    python benchmarks/loading.py [--seconds 30] [--tokens 200M] [--warm] [--json FILE]
 
 The smallest model of the default study, whose steps are the shortest, is trained on a file of
 random tokens that the system has dropped from its memory, so that blocks come from the disk in the
-order of the seed. `share` is the time inside `Batches.step` over the time of the training,
+order of the seed; with `--warm` it is as a corpus is that was just prepared. `share` is the time inside `Batches.step` over the time of the training,
 `cpu_share` the processor time inside it: the sharper number on a machine that has other work.
 """
 
@@ -51,16 +51,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=30.0, help="of training")
     parser.add_argument("--tokens", type=to_count, default=200_000_000, help="in the file")
+    parser.add_argument("--warm", action="store_true", help="leave the file in memory")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder), args.tokens, args.seconds)
+        result = measure(Path(folder), args.tokens, args.seconds, args.warm)
     print("\n".join(f"{name}: {value}" for name, value in result.items()))
     if args.json:
         write_json(args.json, result)
 
 
-def measure(folder: Path, count: int, seconds: float) -> dict[str, Any]:
+def measure(folder: Path, count: int, seconds: float, warm: bool) -> dict[str, Any]:
     """One training, the time in its batches beside it."""
     plan = build(config.load(STUDY))
     run = min(plan.runs, key=lambda one: one.counts.n)
@@ -73,8 +74,9 @@ def measure(folder: Path, count: int, seconds: float) -> dict[str, Any]:
     spec = {**run.spec, "training": {**recipe, "steps": steps, "schedule": schedule}}
     torch.set_num_threads(1)
     tokens = read_tokens(path, vocab)
-    with open(path, "rb") as held:
-        os.posix_fadvise(held.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if not warm:
+        with open(path, "rb") as held:
+            os.posix_fadvise(held.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     trainer = Trainer(spec, tokens, folder / "run" / "state", "", lambda _: None, "N")
     trainer.batches = Clocked(
         tokens, spec["model"]["context"], recipe["batch_tokens"], spec["seed"]
