@@ -7,6 +7,10 @@ from scalelab.errors import UserError
 from scalelab.seeds import stream
 
 
+AHEAD_TOKENS = 1 << 16
+"""Tokens that are read at once, so that small steps do not each pay for the call."""
+
+
 class Batches:
     """Blocks of `context` tokens, shuffled; step k takes the k-th group of them.
 
@@ -33,6 +37,9 @@ class Batches:
         self.unique = None if unique_tokens is None else unique_tokens // context
         self.offsets = np.arange(context + 1)
         self.epochs: dict[int, np.ndarray] = {}
+        self.ahead = max(AHEAD_TOKENS // batch_tokens, 1)
+        self.read = -1
+        self.rows = torch.empty(0, dtype=torch.int64)
 
     def require(self, steps: int) -> None:
         """Raise `UserError` when the corpus has fewer distinct tokens than `steps` steps need."""
@@ -46,9 +53,13 @@ class Batches:
 
     def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets of a step, int64, each (sequences, context)."""
-        part = self._blocks(step * self.sequences, (step + 1) * self.sequences)
-        rows = self.tokens[part[:, None] * self.context + self.offsets].astype(np.int64)
-        both = torch.from_numpy(rows)
+        first = step - step % self.ahead
+        if self.read != first:
+            part = self._blocks(first * self.sequences, (first + self.ahead) * self.sequences)
+            rows = self.tokens[part[:, None] * self.context + self.offsets].astype(np.int64)
+            self.read, self.rows = first, torch.from_numpy(rows)
+        start = (step - first) * self.sequences
+        both = self.rows[start : start + self.sequences]
         return both[:, :-1].contiguous(), both[:, 1:].contiguous()
 
     def _blocks(self, start: int, end: int) -> np.ndarray:
