@@ -4,8 +4,9 @@
 
 The smallest model of the default study, whose steps are the shortest, is trained on a file of
 random tokens that the system has dropped from its memory, so that blocks come from the disk in the
-order of the seed; with `--warm` it is as a corpus is that was just prepared. `share` is the time inside `Batches.step` over the time of the training,
-`cpu_share` the processor time inside it: the sharper number on a machine that has other work.
+order of the seed; with `--warm` it is as a corpus is that was just prepared. `share` is the time
+inside `Batches.step` over the time of the training, `cpu_share` the processor time inside it: the
+sharper number on a machine that has other work.
 """
 
 import argparse
