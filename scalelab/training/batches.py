@@ -6,7 +6,6 @@ import torch
 from scalelab.errors import UserError
 from scalelab.seeds import stream
 
-
 AHEAD_TOKENS = 1 << 16
 """Tokens that are read at once, so that small steps do not each pay for the call."""
 
