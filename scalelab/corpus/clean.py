@@ -84,6 +84,11 @@ def select(
         if seen % (10 * COMPARED) == 0 and len(full) < len(shares):
             report(f"corpus: {seen:,} of {count:,} documents compared")
     entries = kept.array()
+    if len(shares) > 1 and len(entries) and 0 in total:
+        raise UserError(
+            f"corpus.mixture: no text is left of part {total.index(0) + 1}; give it more text or a "
+            "larger share of the bytes"
+        )
     if len(shares) > 1 and len(full) < len(shares):
         entries = _in_proportion(entries, shares, total, full, removed, report)
     return Cleaned(Kept(store, entries), removed, int(entries["size"].sum()))

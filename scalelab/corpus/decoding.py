@@ -53,16 +53,20 @@ def as_utf8(name: str, stream: BinaryIO, encoding: str) -> BinaryIO:
 
 def _guess(name: str, sample: bytes) -> str:
     # The sample may end within a character.
-    for cut in range(4):
+    cuts = range(4) if len(sample) >= SAMPLE else range(1)
+    for cut in cuts:
         try:
             sample[: len(sample) - cut].decode("utf-8")
             return "utf-8"
         except UnicodeDecodeError:
             continue
-    try:
-        return decode_guess(sample)[1]
-    except UserError as error:
-        raise Wrong(f"{name}: {error}") from None
+    reason = ""
+    for cut in cuts:
+        try:
+            return decode_guess(sample[: len(sample) - cut])[1]
+        except UserError as error:
+            reason = reason or str(error)
+    raise Wrong(f"{name}: {reason}")
 
 
 class _Recoded(io.RawIOBase):

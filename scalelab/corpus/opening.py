@@ -64,6 +64,16 @@ def seekable(entry: dict[str, Any]) -> Iterator[BinaryIO]:
 
     A packed or remote file is written to a temporary file first.
     """
+    name = entry["name"]
+    if not remote.is_remote(name) and Path(name.lower()).suffix not in PACKED:
+        with _raw(entry) as plain:
+            if _packer(name, plain.read(8)) is None:
+                plain.seek(0)
+                if hashlib.file_digest(cast(Any, plain), "sha256").hexdigest() != entry["sha256"]:
+                    raise UserError(f"{name}: changed since the corpus was planned; plan again")
+                plain.seek(0)
+                yield plain
+                return
     with opened(entry) as stream, tempfile.TemporaryFile() as copy:
         while data := stream.read(CHUNK):
             copy.write(data)
@@ -88,10 +98,7 @@ def _raw(entry: dict[str, Any]) -> Iterator[BinaryIO]:
             raise UserError(f"{name}: cannot be read: {error.strerror or error}") from None
         raise TryAgain(f"{name}: cannot be read: {_line(error)}") from None
     with source:
-        try:
-            yield source
-        except OSError as error:
-            raise TryAgain(f"{name}: reading was interrupted: {_line(error)}") from None
+        yield cast(BinaryIO, _Remote(name, source))
 
 
 def _packer(name: str, head: bytes) -> str | None:
@@ -114,6 +121,20 @@ def _unpacked(packer: str, stream: BinaryIO) -> BinaryIO:
     opener: Any = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}[packer]
     options = {"fileobj": stream} if packer == ".gz" else {"filename": stream}
     return cast(BinaryIO, io.BufferedReader(opener(mode="rb", **options), CHUNK))
+
+
+class _Remote:
+    """A remote file, whose failures say that another try may succeed."""
+
+    def __init__(self, name: str, source: Any) -> None:
+        self._name, self._source = name, source
+
+    def read(self, size: int) -> bytes:
+        try:
+            return bytes(self._source.read(size))
+        except Exception as error:  # stores have errors of their own
+            reason = f"reading was interrupted: {_line(error)}"
+            raise TryAgain(f"{self._name}: {reason}") from None
 
 
 class _Counted(io.RawIOBase):

@@ -25,7 +25,7 @@ _EMAIL = re.compile(
 )
 _CARD = re.compile(r"(?<![\w.+-])\d(?:[ -]?\d){11,18}(?![\w-]|\.\d)")
 _IP4 = re.compile(r"(?<![\w./-])\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\w)")
-_IP6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}:[0-9a-fA-F:]*[0-9a-fA-F:](?![\w:.]*\w)")
+_IP6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}:[0-9a-fA-F:]{0,35}[0-9a-fA-F:](?![\w:.]{0,40}\w)")
 _VERSION = re.compile(
     r"(?:\bversions?|\bver\.?|\brelease|[=<>~!]=|\bv\.?)[\s:=\"']*$", re.IGNORECASE
 )

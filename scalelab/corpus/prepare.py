@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from scalelab import __version__
 from scalelab.config import CorpusConfig
@@ -65,6 +66,13 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
     config, seed = {**asdict(CorpusConfig()), **spec["config"]}, spec["seed"]
     work = out.with_name(f".{out.name}.work")
     identity = digest([spec, __version__, stage_digest("corpus", source=config["source"])])
+    lock_file = work.with_suffix(".lock")
+    lock = FileLock(lock_file)
+    try:
+        work.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"corpus: {out.name} is being prepared by another process") from None
     try:
         with Store(work, identity) as store:
             manifest = _made(spec, config, seed, out, store, report)
@@ -72,6 +80,9 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
         if not error.resumable:
             shutil.rmtree(work)
         raise
+    finally:
+        lock.release()
+        lock_file.unlink(missing_ok=True)
     shutil.rmtree(work)
     return manifest
 

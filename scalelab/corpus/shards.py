@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.corpus.tokenizer import token_dtype
+from scalelab.corpus.dtype import token_dtype
 from scalelab.errors import UserError
 from scalelab.files import atomic_path, read_json
 

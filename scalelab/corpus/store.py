@@ -42,8 +42,12 @@ class Store:
 
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder
-        self._open()
-        if self.state("identity") != identity:
+        try:
+            self._open()
+            whole = self.state("identity") == identity and self._size() >= self.state("end")
+        except sqlite3.DatabaseError:
+            whole = False
+        if not whole:
             self.close()
             shutil.rmtree(folder)
             self._open()
@@ -54,12 +58,15 @@ class Store:
         self._text.truncate(self._end)
         self._text.seek(self._end)
 
+    def _size(self) -> int:
+        return (self.folder / "documents.txt").stat().st_size
+
     def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._text = open(self.folder / "documents.txt", "a+b")  # noqa: SIM115
         self._index = sqlite3.connect(self.folder / "documents.db")
         self._index.execute("PRAGMA synchronous = OFF")  # a broken store is made anew
         self._index.executescript(_TABLES)
-        self._text = open(self.folder / "documents.txt", "a+b")  # noqa: SIM115
 
     def __enter__(self) -> "Store":
         return self

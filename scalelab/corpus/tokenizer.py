@@ -13,6 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from scalelab.corpus.dtype import token_dtype
 from scalelab.corpus.token_bytes import byte_table
 from scalelab.corpus.tokenizers.bpe import train_bpe as train_bpe
 from scalelab.corpus.tokenizers.raw import byte_tokenizer as byte_tokenizer
@@ -21,7 +22,6 @@ from scalelab.errors import UserError
 
 SEPARATOR_ID = 0
 """Id of the separator of the tokenizers that are made here; others have their own."""
-MOST_IDS = 2**32
 _BATCH_CHARACTERS = 4_000_000
 
 
@@ -132,17 +132,6 @@ def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
     if table is None:
         raise ValueError("not a byte-level vocabulary: see token_bytes.bytes_of_tokens")
     return table
-
-
-def token_dtype(vocab_size: int) -> np.dtype:
-    """uint16 up to 65,536 ids, uint32 up to 2^32.
-
-    Raises:
-        UserError: there are more.
-    """
-    if vocab_size > MOST_IDS:
-        raise UserError(f"corpus: {vocab_size:,} ids, expected at most {MOST_IDS:,}")
-    return np.dtype("<u2") if vocab_size <= 65_536 else np.dtype("<u4")
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

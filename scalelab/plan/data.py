@@ -10,7 +10,7 @@ from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from scalelab.config import CorpusConfig, PartConfig, SourceConfig
+from scalelab.config import CorpusConfig, HubConfig, PartConfig, SourceConfig
 from scalelab.errors import UserError
 from scalelab.plan import cleaning, files, hub, synthetic, tokenizers
 
@@ -42,8 +42,20 @@ def settings(config: CorpusConfig) -> dict[str, Any]:
     plain = dataclasses.asdict(config)
     given = given_keys(plain, CorpusConfig) | {key: plain[key] for key in FIRST_KEYS}
     if config.mixture:
-        given["mixture"] = [given_keys(part, PartConfig) for part in plain["mixture"]]
-    return given
+        given["mixture"] = [
+            _of_text_alone(given_keys(part, PartConfig)) | {"source": part["source"]}
+            for part in plain["mixture"]
+        ]
+    return _of_text_alone(given)
+
+
+def _of_text_alone(given: dict[str, Any]) -> dict[str, Any]:
+    """Without keys of the hub that do not change the text; the commit is in the fingerprint."""
+    if not given.get("hub"):
+        return given
+    how = ("streaming", "revision")
+    hub = {key: value for key, value in given["hub"].items() if key not in how}
+    return {**given, "hub": given_keys(hub, HubConfig)}
 
 
 def given_keys(plain: dict[str, Any], kind: type) -> dict[str, Any]:
@@ -86,6 +98,11 @@ def fingerprint(config: CorpusConfig) -> dict:
 
 
 def _of_text(config: CorpusConfig) -> dict[str, Any]:
+    if config.heldout_share is not None and config.max_bytes is not None:
+        raise UserError(
+            "corpus.heldout_share: found with max_bytes, which keeps the same end of the hash "
+            "range, expected one of the two"
+        )
     if bool(config.mixture) != (config.source == MIXTURE):
         raise UserError(
             f"corpus.mixture: found {len(config.mixture)} parts and the source {config.source!r}, "

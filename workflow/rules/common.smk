@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from scalelab import config as study_file
 from scalelab.errors import UserError
-from scalelab.files import canonical, canonical_json, digest, read_json
+from scalelab.files import canonical, canonical_json, digest, read_json, write_text
 from scalelab.live.announce import FILE as LIVE_FILE
 from scalelab.live.announce import announce
 from scalelab.plan.command import as_json
@@ -154,6 +154,16 @@ def trunk_processes(wildcards):
 
 def trunk_code(wildcards):
     return stage_digest("trunk", family=TRUNKS[wildcards.trunk].spec["model"]["family"])
+
+
+def as_argument(spec, name):
+    """A specification as an argument; one of many files is longer than the system allows."""
+    text = canonical_json(spec)
+    if len(text) < 100_000:
+        return text
+    path = Path(CORPORA, f".{name}.spec.json")
+    write_text(path, text + "\n")
+    return f"@{path}"
 
 
 def as_option(name, path):

@@ -17,7 +17,7 @@ rule corpus:
         ENVIRONMENT
     threads: workflow.cores
     params:
-        spec=lambda wildcards: canonical_json(PLAN.corpora[wildcards.corpus]),
+        spec=lambda wildcards: as_argument(PLAN.corpora[wildcards.corpus], wildcards.corpus),
         code=corpus_code,
     shell:
         "scalelab corpus --spec {params.spec:q}"
@@ -41,7 +41,7 @@ rule evaluation_set:
     params:
         corpus=subpath(input.data_hash, parent=True),
         out=subpath(output.manifest, parent=True),
-        spec=lambda wildcards: canonical_json(PLAN.sets[wildcards.set]),
+        spec=lambda wildcards: as_argument(PLAN.sets[wildcards.set], wildcards.set),
         code=set_code,
     shell:
         "scalelab corpus --spec {params.spec:q} --beside {params.corpus:q}"

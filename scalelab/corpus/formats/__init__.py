@@ -69,6 +69,8 @@ def too_long(place: str) -> str:
 
 def wrong_text(place: str, text: str) -> str | None:
     """What makes a text no document: half of a surrogate pair, or a NUL, which no text has."""
+    if len(text) > MAX_DOCUMENT:
+        return too_long(place)
     if "\0" in text:
         return f"{place}: a NUL at character {text.index(chr(0)):,}, expected text"
     # A text that UTF-8 cannot hold is rare, and found by the encoder faster than by a search.

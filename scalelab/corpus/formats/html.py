@@ -9,7 +9,7 @@ from scalelab.corpus.formats import MAX_DOCUMENT, Row, reader, too_long
 from scalelab.corpus.formats.plain import decoded
 
 HIDDEN = frozenset(
-    ("script", "style", "template", "noscript", "head", "svg", "math", "iframe", "object")
+    ("script", "style", "template", "noscript", "head", "title", "svg", "math", "iframe")
 )
 BLOCKS = frozenset(
     (
@@ -55,8 +55,8 @@ class _Text(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in HIDDEN:
             self._hidden.append(tag)
-        elif tag == "body":
-            self._hidden.clear()  # a head that was never closed
+        elif tag in BLOCKS and "head" in self._hidden:
+            self._hidden.clear()  # a head that was never closed, as HTML allows
         if tag in BLOCKS:
             self.runs[-1].append("\n")
         if tag == "pre" and not self._in_pre():

@@ -36,7 +36,7 @@ def _row(place: str, name: str, line: bytes, start: int, key: str) -> Row:
         value = json.loads(text)
     except Wrong as error:
         return Row(place, None, str(error))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         return Row(place, None, f"{place}: expected a JSON object, but {error}")
     if not isinstance(value, dict):
         return Row(place, None, f"{place}: expected a JSON object, found {type(value).__name__}")

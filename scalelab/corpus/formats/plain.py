@@ -23,10 +23,8 @@ def plain(name: str, stream: BinaryIO, config: dict[str, Any]) -> Iterator[Row]:
         return
     for number, (start, part) in enumerate(_parts(stream, separator.encode("utf-8")), 1):
         place = f"{name}#{number}"
-        if len(part) > MAX_DOCUMENT:
-            yield Row(place, None, too_long(place))
-            return
-        yield decoded(place, part, start)
+        long = len(part) > MAX_DOCUMENT
+        yield Row(place, None, too_long(place)) if long else decoded(place, part, start)
 
 
 def decoded(place: str, data: bytes, start: int) -> Row:
@@ -38,16 +36,18 @@ def decoded(place: str, data: bytes, start: int) -> Row:
 
 
 def _parts(stream: BinaryIO, separator: bytes) -> Iterator[tuple[int, bytes]]:
-    """(offset, bytes) between separators; a part that is too long is the last one."""
-    start, held = 0, bytearray()
+    """(offset, bytes) between separators; of a part that is too long no more than tells so."""
+    start, held, passed = 0, bytearray(), 0
     while chunk := stream.read(CHUNK):
         seen = max(len(held) - len(separator) + 1, 0)
         held += chunk
         while (end := held.find(separator, seen)) >= 0:
             yield start, bytes(held[:end])
-            start += end + len(separator)
+            start += passed + end + len(separator)
             del held[: end + len(separator)]
-            seen = 0
-        if len(held) > MAX_DOCUMENT + len(separator):
-            break
+            seen = passed = 0
+        room = MAX_DOCUMENT + 1 + len(separator)
+        if len(held) > room:  # its middle goes, its end may hold the start of a separator
+            passed += len(held) - room
+            del held[MAX_DOCUMENT + 1 : len(held) - len(separator)]
     yield start, bytes(held)

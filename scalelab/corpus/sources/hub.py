@@ -11,6 +11,9 @@ from scalelab.corpus.sources.files import documents
 from scalelab.errors import TryAgain, UserError
 from scalelab.plan import hub as planned
 
+TRANSPORT = ("httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "requests", "urllib3")
+"""Libraries whose errors mean the network."""
+
 
 @source("hub")
 def hub(
@@ -50,8 +53,8 @@ def _open(options: dict[str, Any], found: dict[str, str]) -> Any:
     if "sha256" in found:
         if planned.folder_sha256(Path(name), "corpus.hub") != found["sha256"]:
             raise UserError(f"{name}: changed since the corpus was planned; plan again")
-    elif planned.offline() or not streaming:
-        folder = planned.cached(name, str(revision)) if planned.offline() else None
+    elif planned.offline():
+        folder = planned.cached(name, str(revision))
         if folder is not None:
             place, revision = str(folder), None
     verbose = datasets.utils.logging.get_verbosity()
@@ -73,9 +76,11 @@ def _open(options: dict[str, Any], found: dict[str, str]) -> Any:
             "runs; expected data files such as Parquet: look for a branch `refs/convert/parquet`, "
             "or download the files and use the source `files`"
         ) from None
-    except (ConnectionError, TimeoutError) as error:
-        raise TryAgain(f"corpus.hub.name: {name!r} cannot be reached ({_line(error)})") from None
-    except (ValueError, OSError) as error:
+    except Exception as error:
+        if _is_network(error):
+            raise TryAgain(
+                f"corpus.hub.name: {name!r} cannot be reached ({_line(error)})"
+            ) from None
         raise UserError(f"corpus.hub: {name!r} cannot be opened: {_line(error)}") from None
     finally:
         datasets.utils.logging.set_verbosity(verbose)
@@ -94,12 +99,28 @@ def _rows(dataset: Iterable[dict[str, Any]], column: str, where: str) -> Iterato
                 yield Row(place, None, f"{place}: expected text in {column!r}, found {kind}")
             else:
                 yield Row(place, text)
-    except (ConnectionError, TimeoutError) as error:
-        raise TryAgain(
-            f"{where}: reading was interrupted at row {number:,}: {_line(error)}"
-        ) from None
     except KeyError as error:
         raise UserError(f"corpus.text_field: {where} has no column {error}") from None
+    except Exception as error:
+        if _is_network(error):
+            reason = f"reading was interrupted at row {number:,}: {_line(error)}"
+            raise TryAgain(f"{where}: {reason}") from None
+        # Rows come in blocks: nothing behind a broken one can be read.
+        yield Row(where, None, f"{where}: cannot be read behind row {number:,}: {_line(error)}")
+
+
+def _is_network(error: BaseException | None) -> bool:
+    """Whether the hub could not be reached or was not well, here or in what led to it."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    while error is not None:
+        library = type(error).__module__.partition(".")[0]
+        if isinstance(error, ConnectionError | TimeoutError | HfHubHTTPError):
+            return True
+        if library in TRANSPORT:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _line(error: Exception) -> str:
