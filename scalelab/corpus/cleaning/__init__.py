@@ -9,6 +9,7 @@ gives a list: the text, changed or not, nothing where the document is dropped, o
 import functools
 import importlib
 import pkgutil
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -20,15 +21,15 @@ from scalelab.plan.cleaning import check_versions
 Report = Callable[[str], None]
 
 
-class Step:
+class Step(ABC):
     """One step at work. `found` counts what the step itself has to tell, by name."""
 
     def __init__(self) -> None:
         self.found: Counter[str] = Counter()
 
+    @abstractmethod
     def __call__(self, text: str) -> list[str]:
         """What becomes of a text."""
-        raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
         """More for the manifest, once all documents have passed."""
@@ -38,7 +39,7 @@ class Step:
         """What an interrupted preparation needs to go on, as JSON, beside `found`."""
         return None
 
-    def put_back(self, state: Any) -> None:
+    def put_back(self, state: Any) -> None:  # noqa: B027 - most steps have no state
         """Take over what `state` gave."""
 
 
