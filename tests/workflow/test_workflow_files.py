@@ -57,7 +57,7 @@ def test_every_wildcard_is_bounded_and_only_rounds_are_a_checkpoint() -> None:
     text = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
     paths = re.findall(r'(?<!f)"(results/[^"\n]*)"', text)
     wildcards = {name for path in paths for name in re.findall(r"\{(\w+)\}", path)}
-    assert wildcards == {"run", "corpus", "trunk", "steps"}
+    assert wildcards == {"run", "corpus", "trunk", "steps", "set"}
     bounds = " ".join(re.findall(r"wildcard_constraints:\n((?: +.*\n)+?)(?=\n|    \w+:)", text))
     assert set(re.findall(r"(\w+)=", bounds)) == wildcards | {"number"}
     assert re.findall(r"^checkpoint (\w+):", text, re.M) == ["round"]
