@@ -26,6 +26,10 @@ MAGIC = {
 CHUNK = 1 << 20
 
 
+class Changed(UserError):
+    """A file is not the one that was planned, which no `on_error` passes over."""
+
+
 @contextmanager
 def opened(entry: dict[str, Any]) -> Iterator[BinaryIO]:
     """The unpacked content of a planned file as a buffered stream, checked against the plan.
@@ -52,7 +56,7 @@ def opened(entry: dict[str, Any]) -> Iterator[BinaryIO]:
         finally:
             counted.detach_source()
         if "sha256" in entry and counted.digest.hexdigest() != entry["sha256"]:
-            raise UserError(f"{name}: changed since the corpus was planned; plan again")
+            raise Changed(f"{name}: changed since the corpus was planned; plan again")
 
 
 WORDS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
@@ -70,7 +74,7 @@ def seekable(entry: dict[str, Any]) -> Iterator[BinaryIO]:
             if _packer(name, plain.read(8)) is None:
                 plain.seek(0)
                 if hashlib.file_digest(cast(Any, plain), "sha256").hexdigest() != entry["sha256"]:
-                    raise UserError(f"{name}: changed since the corpus was planned; plan again")
+                    raise Changed(f"{name}: changed since the corpus was planned; plan again")
                 plain.seek(0)
                 yield plain
                 return
@@ -90,7 +94,7 @@ def _raw(entry: dict[str, Any]) -> Iterator[BinaryIO]:
                 yield local
             return
         if remote.version(name) != entry["version"]:
-            raise UserError(f"{name}: changed since the corpus was planned; plan again")
+            raise Changed(f"{name}: changed since the corpus was planned; plan again")
         files, path = remote.filesystem(name)
         source = files.open(path, "rb")
     except OSError as error:

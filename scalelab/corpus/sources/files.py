@@ -6,7 +6,7 @@ from typing import Any
 from scalelab.corpus.decoding import Wrong, as_utf8
 from scalelab.corpus.documents import Document, Tally, utf8_size
 from scalelab.corpus.formats import Kind, Row, kinds, wrong_text
-from scalelab.corpus.opening import opened, seekable
+from scalelab.corpus.opening import Changed, opened, seekable
 from scalelab.corpus.sources import Report, source
 from scalelab.errors import TryAgain, UserError
 from scalelab.plan.files import suffix
@@ -69,9 +69,9 @@ def _rows(entry: dict[str, Any], config: dict[str, Any]) -> Iterator[Row]:
             yield from kind.read(name, stream, config)
     except Wrong as error:
         yield Row(name, None, str(error))
-    except TryAgain:
+    except (TryAgain, Changed):
         raise
     except UserError as error:
-        if config["on_error"] != "skip" or "changed since" in str(error):
+        if config["on_error"] != "skip":
             raise
         yield Row(name, None, str(error))
