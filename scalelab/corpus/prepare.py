@@ -58,13 +58,14 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
     if spec.get("format") != FORMAT:
         raise UserError(f"corpus: format {spec.get('format')!r}, expected {FORMAT}")
     spec = json.loads(canonical_json(spec))  # as it comes back from the manifest
+    work = out.with_name(f".{out.name}.work")
     done = _finished(spec, out)
     if done is not None:
         report(f"corpus: {out.name} is complete, nothing to do")
+        shutil.rmtree(work, ignore_errors=True)  # of a process that ended between the two
         return done
     (out / "manifest.json").unlink(missing_ok=True)
     config, seed = {**asdict(CorpusConfig()), **spec["config"]}, spec["seed"]
-    work = out.with_name(f".{out.name}.work")
     identity = digest([spec, __version__, stage_digest("corpus", source=config["source"])])
     lock_file = work.with_suffix(".lock")
     lock = FileLock(lock_file)
