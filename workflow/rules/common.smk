@@ -162,7 +162,7 @@ def as_argument(spec, name):
     if len(text) < 100_000:
         return text
     path = Path(CORPORA, f".{name}.spec.json")
-    write_text(path, text + "\n")
+    write_text(path, f"{text}\n")
     return f"@{path}"
 
 
