@@ -15,3 +15,9 @@ class TryAgain(UserError):
     """Something outside, such as a network, failed: what was done so far is kept."""
 
     resumable = True
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, as one line of at most 300 characters; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:300]

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,25 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise UserError(f"{path}: expected a JSON file, but {error}") from None
+
+
+def finished(folder: Path, same: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+    """The manifest of a folder whose files are as it says; None where one is not, or is missing.
+
+    Args:
+        folder: holds manifest.json, and the files in its `files`, digests by name.
+        same: whether a manifest is of what is wanted; asked before the files are read.
+    """
+    if not (folder / "manifest.json").is_file():
+        return None
+    try:
+        manifest: dict[str, Any] = read_json(folder / "manifest.json")
+        files = manifest["files"].items()
+        if same(manifest) and all(file_sha256(folder / name) == sha for name, sha in files):
+            return manifest
+    except (UserError, OSError, KeyError, TypeError, AttributeError):
+        return None  # a broken or foreign folder is written anew
+    return None
 
 
 def cache_file(name: str) -> Path:

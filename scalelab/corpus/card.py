@@ -8,6 +8,7 @@ from typing import Any
 
 from scalelab.corpus.documents import utf8_size
 from scalelab.corpus.language import Languages, judged
+from scalelab.corpus.zone import UNUSED
 from scalelab.errors import UserError
 
 SAMPLE = 2000
@@ -62,11 +63,12 @@ class Card:
         """The card.
 
         Args:
-            manifest: of the corpus; `tokenizer`, `read`, `removed` and, where there was cleaning,
-                `cleaning` are taken from it.
+            manifest: of the corpus; `tokenizer`, `read`, `removed`, the parts of a mixture in
+                `text` and, where there was cleaning, `cleaning` are taken from it.
         """
         tokenizer, removed = manifest["tokenizer"], manifest["removed"]
-        seen = self._documents + sum(count["documents"] for count in removed.values())
+        gone = {reason: count for reason, count in removed.items() if reason != UNUSED}
+        seen = self._documents + sum(count["documents"] for count in gone.values())
         return {
             "id": manifest["id"],
             "data_hash": manifest["data_hash"],
@@ -92,6 +94,7 @@ class Card:
             "read": manifest["read"],
             "removed": removed,
             "cleaning": manifest.get("cleaning") or {},
+            "parts": (manifest.get("text") or {}).get("parts") or {},
         }
 
     def _found_languages(self) -> dict[str, Any]:
@@ -140,6 +143,9 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     for reason, count in card["duplicates"].items():
         share = f"{count['share_of_documents']:.1%} of documents"
         yield f"  {reason + 's':<22}{count['documents']:>16,}  {share}"
+    for name, part in card.get("parts", {}).items():
+        share = f"{part['bytes'] / max(card['bytes'], 1):.1%} of bytes"
+        yield f"  {'part ' + name:<22}{part['documents']:>16,}  {share}"
     yield ""
     yield from _language_lines(card["languages"])
     yield ""

@@ -34,8 +34,8 @@ def decode(place: str, data: bytes, start: int = 0) -> str:
         ) from None
 
 
-def as_utf8(name: str, stream: BinaryIO, encoding: str) -> BinaryIO:
-    """A stream of text in another encoding as UTF-8.
+def as_utf8(name: str, stream: BinaryIO, encoding: str) -> tuple[BinaryIO, str]:
+    """A stream of text in another encoding as UTF-8, and the name of that encoding.
 
     `detect` guesses the encoding of a file whose first megabyte is not UTF-8.
 
@@ -46,9 +46,10 @@ def as_utf8(name: str, stream: BinaryIO, encoding: str) -> BinaryIO:
         head = io.BufferedReader(cast(Any, stream), SAMPLE)
         stream = cast(BinaryIO, head)
         encoding = _guess(name, head.peek(SAMPLE))
-    if codecs.lookup(encoding).name in ("utf-8", "ascii"):
-        return stream
-    return cast(BinaryIO, io.BufferedReader(_Recoded(name, stream, encoding), SAMPLE))
+    known = codecs.lookup(encoding).name
+    if known in ("utf-8", "ascii"):
+        return stream, "utf-8"
+    return cast(BinaryIO, io.BufferedReader(_Recoded(name, stream, encoding), SAMPLE)), known
 
 
 def _guess(name: str, sample: bytes) -> str:

@@ -68,6 +68,12 @@ class Tally:
         }
 
 
+def is_left_out(reason: str) -> bool:
+    """Whether what a source counts under this name was left out: not what was `read`, or read as
+    an encoding."""
+    return not reason.startswith("read")
+
+
 def utf8_size(text: str) -> int:
     """Length in bytes of the UTF-8 form."""
     return len(text) if text.isascii() else len(text.encode("utf-8"))

@@ -105,6 +105,7 @@ def write(
             "documents": len(cleaned.documents),
             "bytes": cleaned.bytes,
             "distinct_line_share": _distinct_line_share(cleaned.documents),
+            **_parts(spec["config"].get("mixture", []), cleaned.documents.entries),
         },
         "read": read.as_dict(),
         "removed": cleaned.removed.as_dict(),
@@ -124,6 +125,20 @@ def write(
     write_json(out / "card.json", card.as_dict(manifest))
     write_json(out / "manifest.json", manifest)
     return manifest
+
+
+def _parts(mixture: Sequence[dict[str, Any]], entries: np.ndarray) -> dict[str, Any]:
+    """What each part of a mixture gave."""
+    if not mixture:
+        return {}
+    sizes = np.bincount(entries["part"], entries["size"], len(mixture)).astype(int).tolist()
+    counts = np.bincount(entries["part"], minlength=len(mixture)).tolist()
+    return {
+        "parts": {
+            part["name"]: {"documents": count, "bytes": size}
+            for part, count, size in zip(mixture, counts, sizes, strict=True)
+        }
+    }
 
 
 def piece_bytes(

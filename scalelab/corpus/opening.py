@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import re
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -12,15 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from scalelab.errors import TryAgain, UserError
+from scalelab.errors import TryAgain, UserError, first_line
 from scalelab.plan import remote
 from scalelab.plan.files import PACKED
 
 MAGIC = {
-    ".gz": b"\x1f\x8b",
-    ".bz2": b"BZh",
-    ".xz": b"\xfd7zXZ\x00",
-    ".zst": b"\x28\xb5\x2f\xfd",
+    ".gz": re.compile(rb"\x1f\x8b"),
+    ".bz2": re.compile(rb"BZh[1-9](1AY&|\x17rE8)"),  # a block, or the end: text may start with BZh
+    ".xz": re.compile(rb"\xfd7zXZ\x00"),
+    ".zst": re.compile(rb"\x28\xb5\x2f\xfd"),
 }
 """First bytes of a packed file: they decide, not the name."""
 CHUNK = 1 << 20
@@ -100,15 +101,15 @@ def _raw(entry: dict[str, Any]) -> Iterator[BinaryIO]:
     except OSError as error:
         if not remote.is_remote(name):
             raise UserError(f"{name}: cannot be read: {error.strerror or error}") from None
-        raise TryAgain(f"{name}: cannot be read: {_line(error)}") from None
+        raise TryAgain(f"{name}: cannot be read: {first_line(error)}") from None
     with source:
         yield cast(BinaryIO, _Remote(name, source))
 
 
 def _packer(name: str, head: bytes) -> str | None:
-    found = next((ending for ending, magic in MAGIC.items() if head.startswith(magic)), None)
+    found = next((ending for ending, magic in MAGIC.items() if magic.match(head)), None)
     named = Path(name.lower()).suffix
-    if found is None and named in PACKED and named != ".gz":
+    if found is None and named in PACKED:
         raise UserError(
             f"{name}: not {WORDS[named]} (starts with {head[:4].hex(' ')}), expected what its name "
             "says"
@@ -137,7 +138,7 @@ class _Remote:
         try:
             return bytes(self._source.read(size))
         except Exception as error:  # stores have errors of their own
-            reason = f"reading was interrupted: {_line(error)}"
+            reason = f"reading was interrupted: {first_line(error)}"
             raise TryAgain(f"{self._name}: {reason}") from None
 
 
@@ -161,7 +162,3 @@ class _Counted(io.RawIOBase):
     def detach_source(self) -> None:
         """Leave the file behind it open for its owner."""
         self._source = None
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:300]

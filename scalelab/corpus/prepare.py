@@ -16,16 +16,17 @@ from scalelab.corpus import coder as coding
 from scalelab.corpus.clean import collect, select
 from scalelab.corpus.cleaning import cleaning
 from scalelab.corpus.coder import Coder
-from scalelab.corpus.documents import Document, Place, Tally
+from scalelab.corpus.documents import Document, Place, Tally, is_left_out
 from scalelab.corpus.manifest import write
 from scalelab.corpus.overlap import random_table
 from scalelab.corpus.rows import Rows
 from scalelab.corpus.sources import get_source, own_spelling
 from scalelab.corpus.split import split
 from scalelab.corpus.store import Kept, Store
-from scalelab.corpus.zone import Zone, places_of
+from scalelab.corpus.zone import UNUSED, Zone, places_of
 from scalelab.errors import UserError
-from scalelab.files import canonical_json, digest, file_sha256, read_json
+from scalelab.files import canonical_json, digest, finished
+from scalelab.plan.data import source_names
 from scalelab.plan.tokenizers import TRAINED
 from scalelab.provenance import stage_digest
 from scalelab.seeds import stream
@@ -59,14 +60,16 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
         raise UserError(f"corpus: format {spec.get('format')!r}, expected {FORMAT}")
     spec = json.loads(canonical_json(spec))  # as it comes back from the manifest
     work = out.with_name(f".{out.name}.work")
-    done = _finished(spec, out)
+    wanted = canonical_json(spec)
+    done = finished(out, lambda manifest: canonical_json(manifest["spec"]) == wanted)
     if done is not None:
         report(f"corpus: {out.name} is complete, nothing to do")
         shutil.rmtree(work, ignore_errors=True)  # of a process that ended between the two
         return done
     (out / "manifest.json").unlink(missing_ok=True)
     config, seed = {**asdict(CorpusConfig()), **spec["config"]}, spec["seed"]
-    identity = digest([spec, __version__, stage_digest("corpus", source=config["source"])])
+    code = [stage_digest("corpus", source=name) for name in source_names(config)]
+    identity = digest([spec, __version__, code])
     lock_file = work.with_suffix(".lock")
     lock = FileLock(lock_file)
     try:
@@ -138,7 +141,7 @@ def _made(
         zone=zone,
     )
     for size in cleaned.documents.sizes[parts.used : parts.zone].tolist():
-        removed.add("held-out share, not needed", size)
+        removed.add(UNUSED, size)
     coder.check(cleaned.documents[: parts.used], rows[: parts.used])
     return write(spec, out, read, cleaned, coder, parts, rows, table, steps, report)
 
@@ -187,8 +190,10 @@ def _read(
         )
     report(f"corpus: {read.documents['read']:,} files, {_mb(read.bytes['read'])} read")
     for reason, count in read.documents.items():
-        if reason != "read":
+        if is_left_out(reason):
             report(f"corpus: {reason}: {count:,} left out")
+        elif reason != "read":
+            report(f"corpus: {reason}: {count:,} files")
     for line in chain.lines():
         report(f"corpus: {line}")
     store.commit(complete=True, read=read.as_dict(), cleaned=chain.as_dict())
@@ -220,19 +225,6 @@ def _blocks(
             block, size = [], 0
     if block:
         yield block, place, read.before, taken
-
-
-def _finished(spec: dict[str, Any], out: Path) -> dict[str, Any] | None:
-    if not (out / "manifest.json").is_file():
-        return None
-    try:
-        manifest = read_json(out / "manifest.json")
-        same = canonical_json(manifest["spec"]) == canonical_json(spec)
-        if same and all(file_sha256(out / name) == sha for name, sha in manifest["files"].items()):
-            return manifest
-    except (UserError, OSError, KeyError, TypeError, AttributeError):
-        return None  # a broken or foreign folder is written anew
-    return None
 
 
 def _sample_start(sizes: np.ndarray, total: int) -> int:

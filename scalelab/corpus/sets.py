@@ -24,7 +24,7 @@ from scalelab.corpus.shards import load, write_tokens
 from scalelab.corpus.sources import get_source
 from scalelab.corpus.split import SHARES, Split, cap, fill
 from scalelab.errors import UserError
-from scalelab.files import canonical_json, digest, file_sha256, read_json, write_json
+from scalelab.files import canonical_json, digest, file_sha256, finished, write_json
 from scalelab.provenance import manifest as provenance
 from scalelab.seeds import stream
 
@@ -56,7 +56,8 @@ def prepare_set(spec: dict[str, Any], corpus: Path, out: Path, report: Report) -
         raise UserError(f"evaluation set: format {spec.get('format')!r}, expected {FORMAT}")
     spec = json.loads(canonical_json(spec))
     found = load(corpus)
-    done = _finished(spec, found.manifest["data_hash"], out)
+    wanted = (spec, found.manifest["data_hash"])
+    done = finished(out, lambda manifest: (manifest["spec"], manifest["corpus"]) == wanted)
     if done is not None:
         report(f"set {spec['name']}: is complete, nothing to do")
         return done
@@ -66,10 +67,7 @@ def prepare_set(spec: dict[str, Any], corpus: Path, out: Path, report: Report) -
 
     read, removed = Tally(), Tally()
     config = {**asdict(CorpusConfig()), **spec["config"]}
-    # Text is cleaned as the corpus is, but a set may well be a benchmark.
-    chain = cleaning(
-        {**of_corpus, "benchmarks": None}, found.manifest["spec"]["fingerprint"], report
-    )
+    chain = cleaning(_of_set(of_corpus), found.manifest["spec"]["fingerprint"], report)
     source = get_source(config["source"])
     documents = front(
         chain.chain(source(config, spec["fingerprint"], read, report)),
@@ -132,6 +130,17 @@ def prepare_set(spec: dict[str, Any], corpus: Path, out: Path, report: Report) -
     return result
 
 
+def _of_set(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a corpus for a set: its text is treated alike, but it may well be a
+    benchmark, or in a language that the corpus leaves out."""
+    steps = config["cleaning"]
+    return {
+        **config,
+        "benchmarks": None,
+        "cleaning": None if steps is None else {**steps, "languages": ()},
+    }
+
+
 def front(
     documents: Iterable[Document], tokens: int, seed: int, min_bytes: int, removed: Tally
 ) -> list[Document]:
@@ -191,17 +200,3 @@ def _cut(
             f"and {free:,} are left; lower its tokens or give it more text"
         )
     return result
-
-
-def _finished(spec: dict[str, Any], data_hash: str, out: Path) -> dict[str, Any] | None:
-    """The manifest of a folder that holds this set beside this corpus, its files whole."""
-    if not (out / "manifest.json").is_file():
-        return None
-    try:
-        manifest: dict[str, Any] = read_json(out / "manifest.json")
-        same = (manifest["spec"], manifest["corpus"]) == (spec, data_hash)
-        if same and all(file_sha256(out / name) == sha for name, sha in manifest["files"].items()):
-            return manifest
-    except (UserError, OSError, KeyError, TypeError, AttributeError):
-        return None  # a broken or foreign folder is written anew
-    return None

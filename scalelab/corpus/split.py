@@ -16,6 +16,9 @@ SHARES = (50, 20, 8, 4)
 documents for that."""
 SMALLEST_CAP = 256
 """Tokens that a held-out document may always have."""
+LOOKED_AT = 30_000_000
+"""Tokens that may be looked at for the held-out sets, or eight times those that are wanted: a
+window takes 17 bytes of memory, however large the corpus is."""
 
 
 @dataclass
@@ -89,7 +92,8 @@ def split(
         if result is not None:
             break
     else:
-        covered = _covered(ids, available, overlap_tokens, table)
+        looked = _bounded(lengths, available, wanted)
+        covered = _covered(ids, looked, overlap_tokens, table)
         tries = (fill(ids, covered, sizes, most, ids.separator) for most in SHARES)
         result = next((found for found in tries if found is not None), None)
     if result is None:
@@ -100,7 +104,8 @@ def split(
             f"corpus: too small: {wanted:,} held-out tokens are wanted "
             f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), at most a quarter of a split "
             f"from one document, but the half of the text that may be held out has {available:,} "
-            f"documents with {free:,} tokens that stand nowhere else; the whole text has "
+            f"documents{_first(looked, available)} with {free:,} tokens that stand nowhere else; "
+            "the whole text has "
             f"{len(ids):,} documents with {int(lengths.sum()):,} tokens"
         )
     cut = result.overlap_tokens / max(result.seen_tokens, 1)
@@ -119,8 +124,9 @@ def _zone_too_small(
     ids: Rows, sizes: dict[str, int], width: int, table: np.ndarray, zone: Zone
 ) -> str:
     """The sentence for a zone without enough tokens, with a share that does."""
-    count = zone.end()
-    covered = _covered(ids, zone.end(LARGEST_SHARE), width, table)
+    count, wanted = zone.end(), sum(sizes.values())
+    looked = _bounded(ids.lengths, zone.end(LARGEST_SHARE), wanted)
+    covered = _covered(ids, looked, width, table)
     tries = (fill(ids, covered, sizes, most, ids.separator) for most in SHARES)
     enough = next((found for found in tries if found is not None), None)
     free = sum(int((~row).sum()) for row in covered[:count])
@@ -132,11 +138,21 @@ def _zone_too_small(
             f"text than its {len(ids):,} documents with {int(ids.lengths.sum()):,} tokens"
         )
     return (
-        f"corpus.heldout_share: too small: {sum(sizes.values()):,} held-out tokens are wanted "
+        f"corpus.heldout_share: too small: {wanted:,} held-out tokens are wanted "
         f"({', '.join(f'{k} {v:,}' for k, v in sizes.items())}), at most a quarter of a split from "
-        f"one document, but the first {zone.share:g} of the hash range has {count:,} documents "
-        f"with {free:,} tokens that stand nowhere else; {advice}"
+        f"one document, but the first {zone.share:g} of the hash range has {count:,} documents"
+        f"{_first(looked, count)} with {free:,} tokens that stand nowhere else; {advice}"
     )
+
+
+def _bounded(lengths: np.ndarray, count: int, wanted: int) -> int:
+    """How many of the first `count` documents may be looked at, by the tokens in them."""
+    most = max(LOOKED_AT, 8 * wanted)
+    return min(count, int(np.searchsorted(np.cumsum(lengths[:count]), most)) + 1)
+
+
+def _first(looked: int, count: int) -> str:
+    return "" if looked >= count else f", the first {looked:,} of them"
 
 
 def _reach(lengths: np.ndarray, tokens: int, smallest: int) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+UNUSED = "held-out share, not needed"
+"""What documents of the zone are counted under that no held-out set has taken."""
 LARGEST_SHARE = 0.5
 """Held-out documents come from the first half of the range at most: the tokenizer learns from the
 other one."""

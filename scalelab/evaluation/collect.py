@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from scalelab.errors import UserError
-from scalelab.evaluation.columns import SCORES, of_set
+from scalelab.evaluation.columns import EXTENT, SCORES, of_set
 from scalelab.files import atomic_folder, atomic_path, digest, read_json
 from scalelab.plan.trunks import common
 
@@ -85,7 +85,7 @@ def row(label: str, run: dict[str, Any], score: dict[str, Any]) -> dict[str, Any
         **{
             of_set(name, column): cells[column]
             for name, cells in score.get("sets", {}).items()
-            for column in SCORES
+            for column in (*SCORES, *EXTENT)
         },
         "train_loss_nats": run["train_loss_nats"],
         "tokens_per_second": run["tokens_per_second"],
@@ -107,6 +107,8 @@ def row(label: str, run: dict[str, Any], score: dict[str, Any]) -> dict[str, Any
         "eval_split": score["settings"]["split"],
         "eval_context": score["settings"]["context"],
         "eval_stride": score["settings"]["stride"],
+        "eval_bos": score["bos"],
+        **{f"eval_{column}": score[column] for column in EXTENT},
         "checkpoint": f"../runs/{run['id']}/checkpoint",
     }
 

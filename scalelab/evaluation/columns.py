@@ -5,6 +5,10 @@ SETTING = ("threads", "precision", "processes", "device")
 SCORES = ("loss_nats", "loss_nats_se", "perplexity", "bits_per_byte")
 """What a held-out text gives a run."""
 
+EXTENT = ("tokens", "bytes", "text_sha256")
+"""What the scores are of: tokens scored, bytes of the original text that they stand for, and the
+digest of the tokens."""
+
 
 def of_set(name: str, column: str) -> str:
     """The column of an evaluation set: `news:loss_nats`. A name holds no colon."""

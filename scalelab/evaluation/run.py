@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from scalelab.corpus.shards import Corpus, EvaluationSet, load, load_set
 from scalelab.errors import UserError
-from scalelab.evaluation.columns import SCORES
+from scalelab.evaluation.columns import EXTENT, SCORES
 from scalelab.evaluation.perplexity import held_out, token_losses
 from scalelab.files import read_json, write_json
 from scalelab.models import LanguageModel, attend_to, build, load_weights
@@ -19,6 +19,9 @@ from scalelab.plan.families import Shape
 from scalelab.plan.labels import label_of
 from scalelab.provenance import manifest
 from scalelab.training import machine
+
+BOS = "separator, not scored"
+"""What stands before the first token, alike for models of all sizes."""
 
 
 def evaluate(
@@ -52,6 +55,7 @@ def evaluate(
         "run": run["id"],
         "status": run["status"],
         "settings": settings,
+        "bos": BOS,
         **_nothing(texts[0]),
         "seconds": None,
         "provenance": manifest([run["spec"], settings], corpus.manifest["data_hash"]),
@@ -105,7 +109,7 @@ def _sets(corpus: Corpus, folder: Path, settings: dict[str, Any]) -> list[Evalua
 
 def _nothing(text: EvaluationSet) -> dict[str, Any]:
     """The score of a run that gave none."""
-    return {**dict.fromkeys((*SCORES, "tokens", "bytes")), "text_sha256": text.sha256}
+    return {**dict.fromkeys((*SCORES, *EXTENT)), "text_sha256": text.sha256}
 
 
 def _score(

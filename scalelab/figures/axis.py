@@ -19,7 +19,8 @@ MEASURED = (
     *("tokens_per_second", "seconds", "flops_per_second", "mfu", "peak_memory_bytes"),
     *("checkpoint_bytes", "N", "N_total", "N_embedding", "D", "C", "C_6ND", "tokens_per_param"),
     *("steps", "threads", "processes", "device", "unique_tokens", "budget"),
-    *("corpus", "eval_split", "eval_context", "eval_stride"),
+    *("corpus", "eval_split", "eval_context", "eval_stride", "eval_bos"),
+    *("eval_tokens", "eval_bytes", "eval_text_sha256", "tokens", "bytes", "text_sha256"),
 )
 """Columns that are no setting of a run, or that follow from its size and tokens."""
 MOST = 4

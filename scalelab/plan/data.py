@@ -144,6 +144,18 @@ def of_source(config: SourceConfig, where: str) -> dict[str, Any]:
     }
 
 
+def source_names(config: dict[str, Any]) -> list[str]:
+    """Names of the sources whose code reads the text of a corpus, its benchmarks included.
+
+    Args:
+        config: the section `corpus` as plain data; keys at their default may be missing.
+    """
+    names = {config["source"], *(part["source"] for part in config.get("mixture", []))}
+    if config.get("benchmarks"):
+        names.add("files")
+    return sorted(names)
+
+
 def package_versions(names: Iterable[str]) -> dict[str, str]:
     """Versions of the named distributions, sorted by name; `runtime` stands for a closure."""
     found: dict[str, str] = {}

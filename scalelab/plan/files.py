@@ -27,7 +27,7 @@ def describe(paths: Iterable[str], where: str = "corpus.paths") -> list[dict[str
     """What files hold, in the order of their names: `{"name", "bytes", "sha256"}`.
 
     A remote file has `version` in place of the digest: what its store says tells two contents
-    apart (ETag, generation, time of change).
+    apart (time of change and size, or ETag).
 
     Raises:
         UserError: nothing is given; a path is missing, unreadable, empty or a folder; a glob
@@ -81,13 +81,17 @@ def _describe(path: Path) -> dict[str, Any]:
         known = path.stat()
         if not known.st_size:
             raise UserError(f"{name}: is empty, expected text")
-        # Every job plans the study anew: a large file is read once until it changes.
-        stamp = (str(path.resolve()), known.st_size, known.st_mtime_ns, known.st_ino)
-        large = known.st_size >= REMEMBERED_BYTES
-        sha256 = _remembered(stamp) if large else file_sha256(path)
+        return {"name": name, "bytes": known.st_size, "sha256": remembered_sha256(path)}
     except OSError as error:
         raise UserError(f"{name}: cannot be read: {error.strerror}") from None
-    return {"name": name, "bytes": known.st_size, "sha256": sha256}
+
+
+def remembered_sha256(path: Path) -> str:
+    """The digest of a file; every job plans anew, so a large file is read once until it changes."""
+    known = path.stat()
+    if known.st_size < REMEMBERED_BYTES:
+        return file_sha256(path)
+    return _remembered((str(path.resolve()), known.st_size, known.st_mtime_ns, known.st_ino))
 
 
 @functools.cache

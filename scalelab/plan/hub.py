@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 from scalelab.config import HubConfig
-from scalelab.errors import UserError
-from scalelab.files import file_sha256
+from scalelab.errors import UserError, first_line
+from scalelab.plan.files import remembered_sha256
 
 FOUND = "SCALELAB_HUB_COMMITS"
 """Environment variable in which a workflow hands the commits that it found to its jobs, so that a
@@ -19,11 +20,17 @@ def identity(config: HubConfig, where: str) -> dict[str, str]:
     """`{"commit": ...}` of a dataset of the hub, `{"sha256": ...}` of a folder in its layout.
 
     A branch or tag is looked up on the hub; offline (HF_HUB_OFFLINE=1), or where the hub cannot be
-    reached, in the cache that an earlier download filled.
+    reached (which is said on stderr), in the cache that an earlier download filled.
 
     Raises:
-        UserError: there is no such dataset or revision, or it can be found nowhere.
+        UserError: there is no such dataset or revision, it can be found nowhere, or a part of a
+            split is to be streamed.
     """
+    if config.streaming and "[" in config.split:
+        raise UserError(
+            f"{where}.split: found {config.split!r} with streaming: true, which reads whole "
+            "splits; expected the name of one, or streaming: false"
+        )
     folder = Path(config.name)
     if folder.is_dir():
         return {"sha256": folder_sha256(folder, where)}
@@ -46,7 +53,7 @@ def folder_sha256(folder: Path, where: str) -> str:
         raise UserError(f"{where}.name: the folder {folder.as_posix()!r} holds no file")
     for path in names:
         total.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        total.update(file_sha256(path).encode())
+        total.update(remembered_sha256(path).encode())
     return total.hexdigest()
 
 
@@ -89,9 +96,8 @@ def _commit(config: HubConfig, where: str) -> str:
                 f"{where}.revision: the dataset {config.name!r} has no {config.revision!r}"
             ) from None
         except (RepositoryNotFoundError, HFValidationError) as error:
-            line = str(error).strip().splitlines()[0]
             raise UserError(
-                f"{where}.name: no dataset or folder {config.name!r} ({line})"
+                f"{where}.name: no dataset or folder {config.name!r} ({first_line(error)})"
             ) from None
         except Exception as error:  # whatever a network may do
             reason = f"the hub cannot be reached ({type(error).__name__})"
@@ -101,5 +107,11 @@ def _commit(config: HubConfig, where: str) -> str:
             f"{where}.name: {config.name!r} at {config.revision!r} is not in the cache "
             f"{constants.HF_HUB_CACHE}, and {reason}; download it where there is a network with "
             f"`hf download --repo-type dataset {config.name}`, or name a local folder"
+        )
+    if not offline():
+        print(
+            f"{where}: {reason}: {config.revision!r} is taken for commit {folder.name[:12]}, which "
+            "is in the cache and may not be the newest",
+            file=sys.stderr,
         )
     return folder.name

@@ -2,11 +2,16 @@
 
 import importlib.util
 import os
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from scalelab.errors import UserError
+from scalelab.errors import UserError, first_line
 
+MILLISECONDS = 1e11
+"""Times above this one, of WebHDFS, count milliseconds."""
+CHANGED = ("mtime", "LastModified", "updated", "modified", "last_modified", "modificationTime")
+"""What packages for stores call the time of change."""
 ARROW = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 """Protocols that pyarrow, which is always there, reads where fsspec's own package is missing."""
 
@@ -34,10 +39,10 @@ def filesystem(address: str) -> tuple[Any, str]:
         made, path = fsspec.core.url_to_fs(address)
         return made, str(path)
     except (ValueError, ImportError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"{address}: {protocol}:// cannot be opened here: {reason}") from None
     except Exception as error:
-        raise UserError(f"{address}: cannot be reached: {_first_line(error)}") from None
+        raise UserError(f"{address}: cannot be reached: {first_line(error)}") from None
 
 
 def _arrow(protocol: str) -> Any:
@@ -64,22 +69,29 @@ def _s3(fs: Any) -> Any:
 def describe(address: str, where: str) -> list[dict[str, Any]]:
     """`{"name", "bytes", "version"}` of the files that an address or its glob stands for."""
     files, path = filesystem(address)
-    prefix = address.partition("://")[0] + "://"
     try:
         names = files.glob(path) if "*" in path or "?" in path or "[" in path else [path]
         infos = {name: files.info(name) for name in names}
     except FileNotFoundError:
         raise UserError(f"{where}: {address!r}: no such file") from None
     except Exception as error:
-        raise UserError(f"{address}: cannot be read: {_first_line(error)}") from None
+        raise UserError(f"{address}: cannot be read: {first_line(error)}") from None
     rows = [
-        _describe(prefix + name.removeprefix(prefix), info)
+        _describe(_address(address, path, name), info)
         for name, info in infos.items()
         if info.get("type") != "directory"
     ]
     if not rows:
         raise UserError(f"{where}: {address!r} matches no file")
     return rows
+
+
+def _address(asked: str, path: str, name: str) -> str:
+    """The address of a file that was found: with the host of what was asked for, if it has one."""
+    if "://" in name:
+        return name
+    before = asked.removesuffix(path)
+    return (before if before != asked else asked.partition("://")[0] + "://") + name
 
 
 def version(name: str) -> str:
@@ -95,11 +107,24 @@ def _describe(address: str, info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _version(info: dict[str, Any]) -> str:
-    for key in ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "modified"):
+    """The time of change where there is one, which all packages for a store give alike."""
+    for key in CHANGED:
+        if info.get(key) is not None:
+            return f"changed {_seconds(info[key])}, {info.get('size')} bytes"
+    for key in ("ETag", "etag", "md5Hash", "generation"):
         if info.get(key) is not None:
             return f"{key} {info[key]}".replace('"', "")
-    return f"bytes {info.get('size')}"
+    return f"{info.get('size')} bytes"
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:300]
+def _seconds(time: Any) -> str:
+    """A time of change as UTC in whole seconds: stores differ in what stands behind them."""
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            return time
+    if isinstance(time, datetime):
+        time = time.replace(tzinfo=time.tzinfo or UTC).timestamp()
+    seconds = time / 1000 if time > MILLISECONDS else time
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()

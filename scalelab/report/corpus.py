@@ -15,7 +15,11 @@ def shown(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """
     config = (manifest.get("spec") or {}).get("config") or {}
     read, removed = manifest.get("read") or {}, manifest.get("removed") or {}
-    steps = [(f"left out: {name}", tally) for name, tally in read.items() if name != "read"]
+    steps = [
+        (name if name.startswith("read as ") else f"left out: {name}", tally)
+        for name, tally in read.items()
+        if name != "read"
+    ]
     cleaning = manifest.get("cleaning") or {}
     steps += [(f"cleaning: {name}", count["removed"]) for name, count in cleaning.items()]
     steps += [(f"removed: {name}", tally) for name, tally in removed.items()]

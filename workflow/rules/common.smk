@@ -12,6 +12,7 @@ from scalelab.files import canonical, canonical_json, digest, read_json, write_t
 from scalelab.live.announce import FILE as LIVE_FILE
 from scalelab.live.announce import announce
 from scalelab.plan.command import as_json
+from scalelab.plan.data import source_names
 from scalelab.plan.runs import build
 from scalelab.plan.trunks import previous
 from scalelab.provenance import stage_digest
@@ -99,9 +100,8 @@ def data_of_trunk(wildcards):
 
 
 def corpus_code(wildcards):
-    config = PLAN.corpora[wildcards.corpus]["config"]
-    sources = {config["source"], *(part["source"] for part in config.get("mixture", []))}
-    return [stage_digest("corpus", source=source) for source in sorted(sources)]
+    names = source_names(PLAN.corpora[wildcards.corpus]["config"])
+    return [stage_digest("corpus", source=name) for name in names]
 
 
 def set_code(wildcards):

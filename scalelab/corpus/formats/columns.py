@@ -3,27 +3,29 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from scalelab.corpus.decoding import Wrong, decode
-from scalelab.corpus.formats import Row, reader
-from scalelab.errors import UserError
+from scalelab.corpus.formats import MAX_DOCUMENT, Row, reader, too_long
+from scalelab.corpus.formats.plain import decoded
+from scalelab.errors import UserError, first_line
 
 BATCH_ROWS = 1000
+BATCH_BYTES = 16_000_000
+"""What a batch of rows may hold where their mean length says so."""
 
 
 @reader(".parquet", seekable=True)
 def parquet(name: str, stream: BinaryIO, config: dict[str, Any]) -> Iterator[Row]:
-    """Row group by row group."""
+    """A batch of rows at a time, as many as the mean length of a row allows."""
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
     column = config["text_field"]
     try:
-        file = ParquetFile(stream)
+        file = ParquetFile(stream, buffer_size=1 << 20, pre_buffer=False)
         _known(name, file.schema_arrow, column)
-        batches = file.iter_batches(BATCH_ROWS, columns=[column])
+        batches = file.iter_batches(_batch_rows(file.metadata, column), columns=[column])
         yield from _rows(name, batches, column)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowIOError) as error:
-        raise UserError(f"{name}: not a whole Parquet file: {_line(error)}") from None
+        raise UserError(f"{name}: not a whole Parquet file: {first_line(error)}") from None
 
 
 @reader(".arrow", seekable=True)
@@ -44,7 +46,19 @@ def arrow(name: str, stream: BinaryIO, config: dict[str, Any]) -> Iterator[Row]:
             _known(name, batches.schema, column)
         yield from _rows(name, batches, column)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowIOError) as error:
-        raise UserError(f"{name}: not a whole Arrow file: {_line(error)}") from None
+        raise UserError(f"{name}: not a whole Arrow file: {first_line(error)}") from None
+
+
+def _batch_rows(metadata: Any, column: str) -> int:
+    """Rows that fit a batch, by the bytes of the column in the fullest row group."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    means = [
+        chunk.total_uncompressed_size / max(group.num_rows, 1)
+        for group in groups
+        for chunk in map(group.column, range(group.num_columns))
+        if chunk.path_in_schema == column
+    ]
+    return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max([*means, 1]))))
 
 
 def _known(name: str, schema: Any, column: str) -> None:
@@ -76,12 +90,10 @@ def _rows(name: str, batches: Any, column: str) -> Iterator[Row]:
         for value in values:
             number += 1
             place = f"{name}, row {number}"
-            data = value.as_py()
-            try:
-                yield Row(place, None if data is None else decode(place, data))
-            except Wrong as error:
-                yield Row(place, None, str(error))
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+            data = value.as_buffer()
+            if data is not None and data.size > MAX_DOCUMENT:
+                yield Row(place, None, too_long(place))
+            elif data is None:
+                yield Row(place, None)
+            else:
+                yield decoded(place, data.to_pybytes(), 0)

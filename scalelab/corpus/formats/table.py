@@ -23,16 +23,40 @@ def tab(name: str, stream: BinaryIO, config: dict[str, Any]) -> Iterator[Row]:
 
 def _rows(name: str, stream: BinaryIO, column: str, delimiter: str) -> Iterator[Row]:
     # Bytes that are not UTF-8 become lone surrogates, so that they are found in their row.
-    lines = io.TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline="")
+    wrapped = io.TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline="")
     before = csv.field_size_limit(MAX_DOCUMENT)
     try:
-        yield from _read(name, csv.reader(lines, delimiter=delimiter, strict=True), column)
+        lines = _Lines(wrapped)
+        table = csv.reader(lines, delimiter=delimiter, strict=True)
+        yield from _read(name, table, lines, column)
     finally:
         csv.field_size_limit(before)
-        lines.detach()
+        wrapped.detach()
 
 
-def _read(name: str, table: Any, column: str) -> Iterator[Row]:
+class _Lines:
+    """Lines of a table; of one that is too long no more is held than tells so."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self.number = 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_DOCUMENT + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) > MAX_DOCUMENT and line[-1] not in "\r\n":
+            while line and line[-1] not in "\r\n":
+                line = self._text.readline(MAX_DOCUMENT)
+            raise csv.Error(f"a line of more than {MAX_DOCUMENT // 10**6} MB")
+        return line
+
+
+def _read(name: str, table: Any, lines: _Lines, column: str) -> Iterator[Row]:
     try:
         names = [title.removeprefix("\ufeff") for title in next(table, [])]
     except csv.Error as error:
@@ -44,8 +68,7 @@ def _read(name: str, table: Any, column: str) -> Iterator[Row]:
         raise UserError(f"{name}: no column {column!r}; the columns are {there}")
     at = names.index(column)
     while True:
-        start = table.line_num + 1
-        place = f"{name}:{start}"
+        place = f"{name}:{lines.number + 1}"
         try:
             row = next(table, None)
         except csv.Error as error:

@@ -33,7 +33,7 @@ def local_files(
     for number in range(tally.first(), len(files)):
         tally.begin(number)
         tally.add("read", files[number]["bytes"])
-        rows = _rows(files[number], config)
+        rows = _rows(files[number], config, tally)
         yield from documents(rows, config["on_error"] == "skip", tally, report)
 
 
@@ -58,14 +58,16 @@ def documents(rows: Iterator[Row], skip: bool, tally: Tally, report: Report) -> 
             yield Document(place, text)
 
 
-def _rows(entry: dict[str, Any], config: dict[str, Any]) -> Iterator[Row]:
+def _rows(entry: dict[str, Any], config: dict[str, Any], tally: Tally) -> Iterator[Row]:
     """Rows of a file; what is wrong with the file as a whole is a row too, where it may be."""
     name = entry["name"]
     kind: Kind = kinds()[str(suffix(name))]
     try:
         with (seekable if kind.seekable else opened)(entry) as stream:
             if not kind.seekable and config["encoding"] != "utf-8":
-                stream = as_utf8(name, stream, config["encoding"])
+                stream, encoding = as_utf8(name, stream, config["encoding"])
+                if encoding != "utf-8":
+                    tally.add(f"read as {encoding}", entry["bytes"])
             yield from kind.read(name, stream, config)
     except Wrong as error:
         yield Row(name, None, str(error))

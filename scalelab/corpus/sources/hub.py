@@ -1,5 +1,7 @@
 """A dataset of the Hugging Face hub, streamed or cached, or a local folder in its layout."""
 
+import itertools
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,16 @@ from scalelab.corpus.documents import Document, Tally
 from scalelab.corpus.formats import Row
 from scalelab.corpus.sources import Report, source
 from scalelab.corpus.sources.files import documents
-from scalelab.errors import TryAgain, UserError
+from scalelab.errors import TryAgain, UserError, first_line
 from scalelab.plan import hub as planned
 
 TRANSPORT = ("httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "requests", "urllib3")
 """Libraries whose errors mean the network."""
+NO_SCRIPT = (
+    "is read by a script of its own, which `datasets` no longer runs; expected data files such as "
+    "Parquet: look for a branch `refs/convert/parquet`, or download the files and use the source "
+    "`files`"
+)
 
 
 @source("hub")
@@ -29,59 +36,94 @@ def hub(
     options = config["hub"]
     name = options["name"]
     place = f"{name}/{options['split']}"
-    dataset = _open(options, fingerprint["hub"])
+    dataset, folder = _open(options, fingerprint["hub"], report)
     column = config["text_field"]
     names = list(dataset.column_names or [])
     if names and column not in names:
         there = ", ".join(map(repr, names))
         raise UserError(f"corpus.text_field: {place} has no column {column!r}, but {there}")
     shards = getattr(dataset, "num_shards", 1) if options["streaming"] else 1
-    for number in range(tally.first(), shards):
+    skip, first, seen = config["on_error"] == "skip", tally.first(), itertools.count()
+    for number in range(first, shards):
         tally.begin(number)
         tally.add("read", 0)
         part = dataset.shard(shards, number) if shards > 1 else dataset
         where = f"{place}, shard {number + 1}" if shards > 1 else place
         rows = _rows(part.select_columns([column]), column, where)
-        yield from documents(rows, config["on_error"] == "skip", tally, report)
+        counted = (row for row, _ in zip(rows, seen, strict=False))
+        yield from documents(counted, skip, tally, report)
+    if folder is not None and not first:
+        wrong = _not_whole(folder, place, dataset, options["split"], next(seen))
+        if wrong and not skip:
+            raise UserError(wrong)
+        if wrong:
+            report(f"corpus: {wrong}")
 
 
-def _open(options: dict[str, Any], found: dict[str, str]) -> Any:
+def _not_whole(folder: Path, place: str, dataset: Any, split: str, rows: int) -> str | None:
+    """What is wrong with a folder of the cache that has fewer rows than its card says."""
+    told = getattr((dataset.info.splits or {}).get(split), "num_examples", None) or 0
+    if rows >= told:
+        return None
+    return (
+        f"{folder}: holds {rows:,} rows of {place}, its card says {told:,}: the download is not "
+        "whole; `hf download --repo-type dataset` completes it"
+    )
+
+
+def _open(
+    options: dict[str, Any], found: dict[str, str], report: Report
+) -> tuple[Any, Path | None]:
+    """(dataset, the folder of the cache that it is read from, if it is)."""
+    name, revision = options["name"], found.get("commit")
+    if revision is None:
+        if planned.folder_sha256(Path(name), "corpus.hub") != found["sha256"]:
+            raise UserError(f"{name}: changed since the corpus was planned; plan again")
+        return _load(name, None, options), None
+    folder = planned.cached(name, revision)
+    if planned.offline() and folder is not None:
+        return _load(str(folder), None, options), folder
+    try:
+        return _load(name, revision, options), None
+    except TryAgain as error:
+        if folder is None:
+            raise
+        report(f"{error}; the cache is read")  # it holds the very commit
+        return _load(str(folder), None, options), folder
+
+
+def _load(place: str, revision: str | None, options: dict[str, Any]) -> Any:
     import datasets
 
     name, streaming = options["name"], options["streaming"]
-    place, revision = name, found.get("commit")
-    if "sha256" in found:
-        if planned.folder_sha256(Path(name), "corpus.hub") != found["sha256"]:
-            raise UserError(f"{name}: changed since the corpus was planned; plan again")
-    elif planned.offline():
-        folder = planned.cached(name, str(revision))
-        if folder is not None:
-            place, revision = str(folder), None
     verbose = datasets.utils.logging.get_verbosity()
     datasets.utils.logging.set_verbosity_error()
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(
-            place,
-            options["config"],
-            split=options["split"],
-            revision=revision,
-            streaming=streaming,
-        )
+        with tempfile.TemporaryDirectory() as empty:
+            return datasets.load_dataset(
+                place,
+                options["config"],
+                split=options["split"],
+                revision=revision,
+                streaming=streaming,
+                # A stream needs no cache, but one that it can make a folder in.
+                cache_dir=empty if streaming else None,
+            )
     except RuntimeError as error:
         if "script" not in str(error):
             raise
-        raise UserError(
-            f"corpus.hub.name: {name!r} is read by a script of its own, which `datasets` no longer "
-            "runs; expected data files such as Parquet: look for a branch `refs/convert/parquet`, "
-            "or download the files and use the source `files`"
-        ) from None
+        raise UserError(f"corpus.hub.name: {name!r} {NO_SCRIPT}") from None
+    except datasets.exceptions.DataFilesNotFoundError as error:
+        if any(Path(place).glob("*.py")):
+            raise UserError(f"corpus.hub.name: {name!r} {NO_SCRIPT}") from None
+        raise UserError(f"corpus.hub: {name!r} cannot be opened: {first_line(error)}") from None
     except Exception as error:
         if _is_network(error):
             raise TryAgain(
-                f"corpus.hub.name: {name!r} cannot be reached ({_line(error)})"
+                f"corpus.hub.name: {name!r} cannot be reached ({first_line(error)})"
             ) from None
-        raise UserError(f"corpus.hub: {name!r} cannot be opened: {_line(error)}") from None
+        raise UserError(f"corpus.hub: {name!r} cannot be opened: {first_line(error)}") from None
     finally:
         datasets.utils.logging.set_verbosity(verbose)
         datasets.enable_progress_bars()
@@ -103,10 +145,12 @@ def _rows(dataset: Iterable[dict[str, Any]], column: str, where: str) -> Iterato
         raise UserError(f"corpus.text_field: {where} has no column {error}") from None
     except Exception as error:
         if _is_network(error):
-            reason = f"reading was interrupted at row {number:,}: {_line(error)}"
+            reason = f"reading was interrupted at row {number:,}: {first_line(error)}"
             raise TryAgain(f"{where}: {reason}") from None
         # Rows come in blocks: nothing behind a broken one can be read.
-        yield Row(where, None, f"{where}: cannot be read behind row {number:,}: {_line(error)}")
+        yield Row(
+            where, None, f"{where}: cannot be read behind row {number:,}: {first_line(error)}"
+        )
 
 
 def _is_network(error: BaseException | None) -> bool:
@@ -121,7 +165,3 @@ def _is_network(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0][:300]

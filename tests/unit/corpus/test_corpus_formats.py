@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pyarrow import parquet
 from scalelab.config import CorpusConfig, parse
 from scalelab.corpus import formats
 from scalelab.corpus.documents import Document, Tally
+from scalelab.corpus.formats import columns, jsonl, plain, table
 from scalelab.corpus.formats.html import stripped
 from scalelab.corpus.sources import get_source
 from scalelab.errors import UserError
@@ -66,27 +68,27 @@ def as_tsv(texts: list[str]) -> bytes:
     return "\n".join(rows).encode()
 
 
-def table(texts: list[Any], kind: pyarrow.DataType | None = None) -> pyarrow.Table:
+def rows_of(texts: list[Any], kind: pyarrow.DataType | None = None) -> pyarrow.Table:
     return pyarrow.table({"id": list(range(len(texts))), "text": pyarrow.array(texts, kind)})
 
 
 def as_parquet(texts: list[Any], kind: pyarrow.DataType | None = None) -> bytes:
     sink = io.BytesIO()
-    parquet.write_table(table(texts, kind), sink, row_group_size=2)
+    parquet.write_table(rows_of(texts, kind), sink, row_group_size=2)
     return sink.getvalue()
 
 
 def as_arrow_file(texts: list[Any]) -> bytes:
     sink = pyarrow.BufferOutputStream()
-    with pyarrow.ipc.new_file(sink, table(texts).schema) as writer:
-        writer.write_table(table(texts), max_chunksize=2)
+    with pyarrow.ipc.new_file(sink, rows_of(texts).schema) as writer:
+        writer.write_table(rows_of(texts), max_chunksize=2)
     return bytes(sink.getvalue())
 
 
 def as_arrow_stream(texts: list[Any]) -> bytes:
     sink = pyarrow.BufferOutputStream()
-    with pyarrow.ipc.new_stream(sink, table(texts).schema) as writer:
-        writer.write_table(table(texts))
+    with pyarrow.ipc.new_stream(sink, rows_of(texts).schema) as writer:
+        writer.write_table(rows_of(texts))
     return bytes(sink.getvalue())
 
 
@@ -132,12 +134,20 @@ def test_a_cut_file_is_named_and_may_be_left_out(folder: Path, name: str, packer
     assert "fine" in [document.text for document in documents]
 
 
-@pytest.mark.parametrize("packer", [".bz2", ".xz", ".zst"])
+@pytest.mark.parametrize("packer", [".gz", ".bz2", ".xz", ".zst"])
 def test_a_plain_file_under_a_packed_name_is_said(folder: Path, packer: str) -> None:
     """Case T21."""
     (folder / f"train.jsonl{packer}").write_bytes(b'{"text": "a"}\n')
     with pytest.raises(UserError, match=rf"train\.jsonl\{packer}: not \w+ \(starts with 7b 22 74"):
         read(f"train.jsonl{packer}")
+
+
+@pytest.mark.parametrize("text", ["BZh is how bzip2 begins", "BZh9 is closer, but no block"])
+def test_a_text_that_begins_like_a_packed_file_is_a_text(folder: Path, text: str) -> None:
+    (folder / "a.txt").write_text(text)
+    assert read("a.txt")[0] == [Document("a.txt", text)]
+    (folder / "b.txt").write_bytes(bz2.compress(b""))
+    assert read("b.txt")[1] == {"read": 1, "empty": 1}
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet", "a.arrow"])
@@ -171,6 +181,68 @@ def test_csv_says_what_is_wrong_with_a_row(folder: Path) -> None:
     assert [document.text for document in documents] == ["fine", "two\nlines", "last"]
     assert counts == {"read": 1, "unreadable": 2}
     assert lines[1].startswith("corpus: left out: a.csv:6: invalid UTF-8 in 'text'")
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A limit for documents that a test can pass: 1,000 bytes."""
+    for module in (formats, columns, jsonl, plain, table):
+        monkeypatch.setattr(module, "MAX_DOCUMENT", 1000)
+    return 1000
+
+
+def test_a_long_line_of_csv_is_one_row_that_is_left_out(folder: Path, short: int) -> None:
+    long = "x" * 5 * short
+    (folder / "a.csv").write_bytes(f'id,text\n1,fine\n2,{long}\n3,"ne\nxt"\n4,5,6\n'.encode())
+    with pytest.raises(UserError, match=r"^a\.csv:3: expected a row of CSV, but a line of more"):
+        read("a.csv")
+    lines: list[str] = []
+    documents, counts = read("a.csv", on_error="skip", lines=lines)
+    assert [document.text for document in documents] == ["fine", "ne\nxt"]
+    assert counts == {"read": 1, "unreadable": 2}
+    assert lines[-1].startswith("corpus: left out: a.csv:6: 3 fields, expected 2")
+    (folder / "b.csv").write_bytes(long.encode())
+    with pytest.raises(UserError, match=r"^b\.csv:1: expected a line with the names of columns"):
+        read("b.csv")
+
+
+def test_a_line_of_csv_without_an_end_is_not_held(folder: Path, short: int) -> None:
+    with open(folder / "a.csv", "wb") as out:
+        out.write(b"text\n")
+        for _ in range(64):
+            out.write(b"x" * 1_000_000)
+    with open(folder / "a.csv", "rb") as stream:
+        tracemalloc.start()
+        (row,) = formats.kinds()[".csv"].read("a.csv", stream, {"text_field": "text"})
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert row.wrong is not None and row.wrong.startswith("a.csv:2: expected a row of CSV")
+    assert most < 2_000_000
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+def test_a_long_row_of_a_column_is_left_out(folder: Path, name: str, short: int) -> None:
+    texts = ["fine", "x" * (short + 1), "next"]
+    (folder / name).write_bytes((as_parquet if name == "a.parquet" else as_arrow_file)(texts))
+    with pytest.raises(UserError, match=rf"^{name}, row 2: a document of more than"):
+        read(name)
+    documents, counts = read(name, on_error="skip")
+    assert [document.text for document in documents] == ["fine", "next"]
+    assert counts == {"read": 1, "unreadable": 1}
+
+
+def test_batches_of_parquet_hold_fewer_rows_where_rows_are_long(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "BATCH_BYTES", 10_000)
+    texts = [f"{number:04}" + chr(97 + number % 26) * 996 for number in range(100)]
+    parquet.write_table(
+        pyarrow.table({"text": texts, "id": range(100)}), folder / "a.parquet", use_dictionary=False
+    )
+    metadata = parquet.ParquetFile(folder / "a.parquet").metadata
+    assert 5 <= columns._batch_rows(metadata, "text") <= 10
+    assert columns._batch_rows(metadata, "id") == 1000
+    assert [document.text for document in read("a.parquet")[0]] == texts
 
 
 def test_one_bad_line_stops_or_is_counted(folder: Path) -> None:
@@ -238,8 +310,9 @@ def test_an_encoding_is_guessed_where_it_is_asked_for(folder: Path) -> None:
     text = "Der Bäcker übt täglich für die große Prüfung und trägt schöne Schürzen. " * 20
     (folder / "a.txt").write_bytes(text.encode("cp1252"))
     (folder / "b.txt").write_bytes(text.encode())
-    documents, _ = read("a.txt", "b.txt", encoding="detect")
+    documents, counts = read("a.txt", "b.txt", encoding="detect")
     assert [document.text for document in documents] == [text, text]
+    assert counts == {"read": 2, "read as cp1250": 1}, "which has these letters in the same places"
     with pytest.raises(UserError, match="expected an encoding such as"):
         parse({"study": "a", "corpus": {"encoding": "utf-9"}, "training": {"tokens": 10}})
     (folder / "c.txt").write_bytes(b"\x81\x8d")

@@ -1,6 +1,9 @@
 """The hub's loader, against folders and a cache in the hub's layout."""
 
 import dataclasses
+import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +16,11 @@ from pyarrow import parquet
 from scalelab.config import CorpusConfig, HubConfig
 from scalelab.corpus.documents import Tally
 from scalelab.corpus.sources import get_source
-from scalelab.errors import UserError
+from scalelab.errors import TryAgain, UserError
 from scalelab.plan import hub as planned
 from scalelab.plan.data import fingerprint
 
+ROOT = Path(__file__).parents[3]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CARD = """---
 configs:
@@ -114,6 +118,77 @@ def test_a_download_is_read_without_a_network(cache: Path) -> None:
     assert [text for _, text in read(configuration("lab/tales", revision=COMMIT))][:1] == ["one"]
 
 
+TOLD = """dataset_info:
+- config_name: tales
+  features: [{name: id, dtype: int64}, {name: story, dtype: string}]
+  splits: [{name: train, num_examples: 5, num_bytes: 100}]
+"""
+
+
+def test_a_download_that_is_not_whole_is_said(cache: Path) -> None:
+    folder = cache / "snapshots" / COMMIT
+    (folder / "README.md").write_text(CARD.replace("---\nconfigs", f"---\n{TOLD}configs"))
+    assert len(read(configuration("lab/tales"))) == 5
+    (folder / "tales/train-1.parquet").unlink()
+    with pytest.raises(UserError, match=r"holds 3 rows of lab/tales/train, its card says 5: the"):
+        read(configuration("lab/tales"))
+    assert len(read(configuration("lab/tales", on_error="skip"))) == 3
+
+
+@pytest.fixture
+def unreachable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same cache, the network allowed, and nobody who answers."""
+    import datasets
+    from huggingface_hub import HfApi, constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    load = datasets.load_dataset
+
+    def local_only(path: str, *args: Any, **options: Any) -> Any:
+        if Path(path).is_dir():
+            return load(path, *args, **options)
+        raise ConnectionError("nobody answers")
+
+    def nobody(*args: Any, **options: Any) -> None:
+        raise ConnectionError("nobody answers")
+
+    monkeypatch.setattr(datasets, "load_dataset", local_only)
+    monkeypatch.setattr(HfApi, "dataset_info", nobody)
+    return cache
+
+
+def test_a_hub_that_does_not_answer_is_said_and_its_cache_is_read(
+    unreachable: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configuration("lab/tales")
+    planned_before = fingerprint(config)
+    assert planned_before == {"hub": {"commit": COMMIT}}
+    assert (
+        "corpus.hub: the hub cannot be reached (ConnectionError): 'main' is taken for commit "
+        in (capsys.readouterr().err)
+    )
+    lines: list[str] = []
+    plain = dataclasses.asdict(config)
+    rows = list(get_source("hub")(plain, planned_before, Tally(), lines.append))
+    assert [row.text for row in rows] == ["one", "two", "three", "four", "five"]
+    assert lines == [
+        "corpus.hub.name: 'lab/tales' cannot be reached (nobody answers); the cache is read"
+    ]
+    (unreachable / "snapshots" / COMMIT).rename(unreachable / "away")
+    with pytest.raises(TryAgain, match="'lab/tales' cannot be reached"):
+        list(get_source("hub")(plain, planned_before, Tally(), print))
+
+
+def test_a_part_of_a_split_is_not_streamed(
+    dataset: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=r"corpus\.hub\.split: found 'train\[:2\]' with streaming"):
+        fingerprint(configuration("data", split="train[:2]"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "prepared")
+    rows = read(configuration("data", split="train[:2]", streaming=False))
+    assert [text for _, text in rows] == ["one", "two"]
+
+
 def test_jobs_keep_the_commit_that_their_workflow_found(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,12 +220,41 @@ def test_what_is_not_there_is_named(dataset: Path, options: dict[str, str], mess
         read(configuration("data", **options))
 
 
-def test_a_dataset_with_a_script_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["data.py", "my_data.py"])
+def test_a_dataset_with_a_script_is_refused(folder: Path, name: str) -> None:
     """Case H02."""
     (folder / "data").mkdir()
-    (folder / "data/data.py").write_text("import datasets\n")
+    (folder / "data" / name).write_text("import datasets\n")
     with pytest.raises(UserError, match=r"'data' is read by a script of its own, .* Parquet"):
         read(configuration("data"))
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_cache_that_cannot_be_written_is_not_needed_or_named(
+    dataset: Path, folder: Path, streaming: bool
+) -> None:
+    """Case H03: streaming reads without a cache, a download names the folder it could not make."""
+    (folder / "file").write_text("in the way")  # permissions do not stop root
+    config = configuration("data", streaming=streaming)
+    spec = {"config": dataclasses.asdict(config), "fingerprint": fingerprint(config)}
+    program = f"""
+import json
+from scalelab.corpus.documents import Tally
+from scalelab.corpus.sources import get_source
+from scalelab.errors import UserError
+spec = json.loads({json.dumps(spec)!r})
+try:
+    rows = get_source("hub")(spec["config"], spec["fingerprint"], Tally(), print)
+    print(len(list(rows)))
+except UserError as error:
+    print(error)
+"""
+    env = {**os.environ, "HF_HOME": str(folder / "file/home"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
+    )
+    wanted = "5" if streaming else f"corpus.hub: 'data' cannot be opened: .*{folder}/file/home"
+    assert re.match(wanted, done.stdout.strip().splitlines()[-1]), done.stdout + done.stderr
 
 
 def test_planning_another_source_does_not_load_the_hub() -> None:

@@ -10,10 +10,12 @@ import pytest
 
 from scalelab.config import CorpusConfig, PartConfig
 from scalelab.corpus import prepare as preparation
+from scalelab.corpus.card import text_card
 from scalelab.corpus.documents import Document
 from scalelab.corpus.prepare import prepare
 from scalelab.corpus.sources import files
 from scalelab.errors import TryAgain, UserError
+from scalelab.files import read_json
 from scalelab.plan.data import fingerprint, settings
 
 Prose = Callable[..., str]
@@ -51,7 +53,12 @@ def test_weights_are_shares_of_the_bytes(
         return real(spec, out, read, cleaned, *rest)
 
     monkeypatch.setattr(preparation, "write", spy)
-    prepare(spec, folder / "out", print)
+    manifest = prepare(spec, folder / "out", print)
+    told = manifest["text"]["parts"]
+    assert {name: part["bytes"] for name, part in told.items()} == kept
+    assert sum(part["documents"] for part in told.values()) == manifest["text"]["documents"]
+    card = read_json(folder / "out/card.json")
+    assert f"{kept['a'] / sum(kept.values()):.1%} of bytes" in text_card(card)
     assert kept["a"] / sum(kept.values()) == pytest.approx(0.75, abs=0.03)
     if max_bytes is None:  # all of the part that is scarce
         rows = (folder / "a.jsonl").read_text().splitlines()

@@ -2,6 +2,7 @@ import hashlib
 import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -179,6 +180,29 @@ def test_same_result_in_another_process(
     again = load(folder / "two").manifest
     assert again == corpus.manifest
     assert again["data_hash"] and len(again["id"]) == 12
+
+
+@pytest.mark.parametrize("tokenizer", ["bytes", "bpe"])
+def test_a_corpus_of_files_needs_no_network_and_no_cache(
+    folder: Path,
+    texts: list[str],
+    specification: Make,
+    tokenizer: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cases H01 and H03: the cache is an empty folder, then a place where no folder can be."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a connection is opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    (folder / "file").write_text("in the way")
+    for home in ("empty", "file/home"):
+        monkeypatch.setenv("HF_HOME", str(folder / home))
+        size = {"vocab_size": 300} if tokenizer == "bpe" else {}
+        corpus = run(specification(texts, tokenizer=tokenizer, **size), folder / "out" / home)
+        assert len(corpus.tokens["test"]) == 4000
 
 
 def test_order_and_names_of_files_do_not_matter(

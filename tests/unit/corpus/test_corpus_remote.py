@@ -10,6 +10,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from scalelab.corpus.documents import Tally
 from scalelab.corpus.prepare import prepare
 from scalelab.corpus.sources import get_source
 from scalelab.errors import TryAgain, UserError
+from scalelab.plan import remote
 from scalelab.plan.data import fingerprint
 
 Put = Callable[[str, bytes], None]
@@ -102,11 +104,43 @@ def test_objects_are_read_like_files(put: Put) -> None:
     assert all(entry["version"] for entry in found)
 
 
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"mtime": datetime(2026, 11, 28, 9, 30, 1, 250_000, tzinfo=UTC)},
+        {"LastModified": datetime(2026, 11, 28, 9, 30, 1), "ETag": '"abc"'},
+        {"updated": "2026-11-28T09:30:01.5Z", "etag": "abc", "generation": "7"},
+        {"modified": 1_795_858_201.5},
+        {"modificationTime": 1_795_858_201_500},
+    ],
+)
+def test_the_version_is_one_whatever_package_asks_the_store(info: dict[str, Any]) -> None:
+    assert remote._version({**info, "size": 9}) == "changed 2026-11-28T09:30:01+00:00, 9 bytes"
+
+
+def test_a_store_without_times_is_asked_for_its_tag() -> None:
+    assert remote._version({"ETag": '"abc"', "size": 9}) == "ETag abc"
+
+
+@pytest.mark.parametrize(
+    ("asked", "path", "name", "address"),
+    [
+        ("s3://texts/a/*", "texts/a/*", "texts/a/one.txt", "s3://texts/a/one.txt"),
+        ("hdfs://node:8020/a/*", "/a/*", "/a/one.txt", "hdfs://node:8020/a/one.txt"),
+        ("hdfs:///a/one.txt", "/a/one.txt", "/a/one.txt", "hdfs:///a/one.txt"),
+        ("https://h/a.txt", "https://h/a.txt", "https://h/a.txt", "https://h/a.txt"),
+        ("s3a://texts/a.txt", "texts/a.txt", "texts/a.txt", "s3a://texts/a.txt"),
+    ],
+)
+def test_an_address_keeps_its_host(asked: str, path: str, name: str, address: str) -> None:
+    assert remote._address(asked, path, name) == address
+
+
 def test_a_changed_object_is_refused(put: Put) -> None:
     put("one.txt", b"first")
     config = CorpusConfig(source="files", paths=("s3://texts/one.txt",))
     planned = fingerprint(config)
-    planned["files"][0]["version"] = "mtime of another day"
+    planned["files"][0]["version"] = "changed another day"
     with pytest.raises(UserError, match=r"s3://texts/one\.txt: changed since the corpus"):
         read(config, planned)
 

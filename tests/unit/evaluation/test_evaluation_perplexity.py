@@ -105,7 +105,8 @@ def test_a_uniform_model_of_bytes_needs_eight_bits_a_byte(context: int) -> None:
     score = held_out(losses, np.zeros(len(data)), text_bytes=len(data))
     assert score.bits_per_byte == pytest.approx(8, abs=1e-5)
     assert round(score.bits_per_byte, 3) == 8.000
-    assert len(data) > len(text), "bytes are counted, not characters"
+    bits_per_character = score.loss_nats * len(data) / len(text) / math.log(2)
+    assert bits_per_character / score.bits_per_byte == pytest.approx(1.5), "12 letters, 18 bytes"
 
 
 def test_nats_are_summed_before_they_are_divided() -> None:

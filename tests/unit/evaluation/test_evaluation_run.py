@@ -174,6 +174,10 @@ def test_the_table_has_a_row_a_run_with_every_digit(study: tuple[Path, dict[str,
         assert good[name] == run[name]
     assert (good["resumed"], bad["resumed"]) == (0, 0)
     assert (good["eval_split"], good["eval_context"], good["eval_stride"]) == ("test", 16, 8)
+    assert good["eval_bos"] == found["bos"] == "separator, not scored"
+    for name in ("tokens", "bytes", "text_sha256"):
+        assert good[f"eval_{name}"] == found[name]
+    assert bad["eval_text_sha256"] == found["text_sha256"] and pd.isna(bad["eval_tokens"])
     for label in table.index:
         link = root / "study" / "checkpoints" / label
         assert (link / "config.json").exists()

@@ -91,6 +91,19 @@ CASES = {
         [],
         "rows differ in eval_context",
     ),
+    **{
+        f"mixed {column} (E05)": (
+            table(f"N,loss_nats,{column}", SIZES, LOSSES, [*one] * 5 + [*other]),
+            [],
+            f"rows differ in {column}",
+        )
+        for column, one, other in (
+            ("eval_split", ["test"], ["tuning"]),
+            ("eval_stride", ["128"], ["64"]),
+            ("eval_bos", ["separator"], ["none"]),
+            ("eval_text_sha256", ["ab12"], ["cd34"]),
+        )
+    },
     "empty": ("", [], "is empty"),
     "header alone": ("N,loss_nats\n", [], "no rows"),
     "all failed": (

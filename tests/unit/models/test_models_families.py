@@ -1,6 +1,10 @@
 """Every registered family: counts, FLOPs, loss, export; closed forms against the built module."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -166,3 +170,21 @@ def test_more_tokens_than_positions_are_refused_with_both_numbers() -> None:
     inputs = torch.zeros((1, 17), dtype=torch.int64)
     with pytest.raises(ValueError, match=r"17 tokens.*16"):
         model.losses(inputs, inputs)
+
+
+def test_a_model_says_nothing_on_stderr() -> None:
+    """Case H06: GPT-2's shape with d = 128 and 4 layers, one forward pass with labels."""
+    program = """
+import torch
+from scalelab.models import build
+from scalelab.plan.families import Shape, count
+shape = Shape("gpt2", depth=4, width=128, heads=4, context=256, vocab=50257)
+model = build(shape, seed=0)
+ids = torch.zeros((1, 256), dtype=torch.int64)
+print(count(shape).n_total, model(ids, ids).item() > 0)
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", program], env=env, capture_output=True, text=True
+    )
+    assert (done.stdout.split(), done.stderr) == (["7259008", "True"], "")

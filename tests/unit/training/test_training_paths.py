@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scalelab.errors import UserError
+from scalelab.files import read_json
 from scalelab.models import build
 from scalelab.plan.families import Shape
 from scalelab.training import machine, paths
@@ -66,8 +67,9 @@ def test_what_was_measured_is_remembered_by_shape_and_threads(
     assert first == ComputePath("fp32", False) and len(seen) == 2
     seconds["fp32", False] = 5.0
     assert choose(SHAPE, "fp32", CPU) == first and len(seen) == 2
+    more = torch.get_num_threads() + 1
     with monkeypatch.context() as two:
-        two.setattr(torch, "get_num_threads", lambda: 2)
+        two.setattr(torch, "get_num_threads", lambda: more)
         assert choose(SHAPE, "fp32", CPU) == ComputePath("fp32", True)
     memory.write_text(memory.read_text(encoding="utf-8")[:30], encoding="utf-8")
     assert choose(SHAPE, "fp32", CPU) == ComputePath("fp32", True), "damaged: measured anew"
@@ -114,6 +116,13 @@ def test_a_device_that_is_not_here_is_one_sentence(
 def test_long_sequences_are_not_computed_by_hand() -> None:
     long = Shape("gpt2", depth=1, width=8, heads=2, context=1024, vocab=31)
     assert not choose(long, "fp32", CPU).by_hand
+
+
+def test_a_run_says_how_it_was_computed(trained: Path) -> None:
+    """Case H05: from the model that was trained, not from what was asked for."""
+    run = read_json(trained / "run.json")
+    assert run["precision"] in paths.DTYPES
+    assert isinstance(run["gradients_by_hand"], bool)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
