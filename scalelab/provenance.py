@@ -80,14 +80,8 @@ def code_files(*entries: str) -> set[Path]:
 
 def _imported(path: Path) -> list[Path]:
     """Files of this package that a module imports, wherever in it the import stands."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     out = []
-    for name in names:
+    for name in _parsed(path.read_text(encoding="utf-8"))[1]:
         head, *parts = name.split(".")
         if head != "scalelab" or not parts or NEUTRAL & {parts[0], ".".join(parts[:2])}:
             continue
@@ -99,18 +93,27 @@ def _imported(path: Path) -> list[Path]:
 
 
 def _content(path: Path) -> bytes:
-    return _without_docstrings(path).encode() if path.suffix == ".py" else path.read_bytes()
+    if path.suffix != ".py":
+        return path.read_bytes()
+    return _parsed(path.read_text(encoding="utf-8"))[0]
 
 
-def _without_docstrings(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+@functools.cache
+def _parsed(source: str) -> tuple[bytes, frozenset[str]]:
+    """(code without docstrings, names that it imports); most files are of several stages."""
+    tree = ast.parse(source)
+    names: set[str] = set()
     for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         body = getattr(node, "body", None)
         if isinstance(body, list):
             # A string alone in a body is a docstring (of a module, class, function or field).
             node.body = [item for item in body if not _is_text(item)] or [ast.Pass()]  # type: ignore[attr-defined]
     # unparse, not dump: the latter differs between versions of Python.
-    return ast.unparse(tree)
+    return ast.unparse(tree).encode(), frozenset(names)
 
 
 def _is_text(node: ast.AST) -> bool:

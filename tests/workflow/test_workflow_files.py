@@ -1,6 +1,7 @@
 """The workflow's files: lint, format, shipped studies, and the digest that decides about reruns."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -99,6 +100,21 @@ def test_every_shipped_study_can_be_planned_and_started(bare: Project, study: st
     assert jobs["train"] == jobs["evaluate"] == len(sizes) > 0
     corpora = {"config/vocab.yaml": 5}  # a tokenizer for each vocabulary
     assert jobs["corpus"] == corpora.get(study, 1)
+
+
+def test_a_mixture_is_prepared_by_the_command_of_any_study(bare: Project) -> None:
+    """With the code of each part's source among what its rule depends on."""
+    parts = [
+        {"name": "library", "weight": 2, "source": "files", "paths": ["text/*.py"]},
+        {"name": "ours", "weight": 1, "source": "files", "paths": ["scalelab/plan/*.py"]},
+    ]
+    sizes = {"test_tokens": 4000, "tuning_tokens": 2000}
+    mixed = {"source": "mixture", "paths": [], "mixture": parts, **sizes}
+    bare.write("mixture.yaml", study="mixture", corpus=mixed)
+    bare.complete("--until", "corpus", study="mixture.yaml")
+    (manifest,) = (bare.root / "results/corpora").glob("*/manifest.json")
+    told = json.loads(manifest.read_text(encoding="utf-8"))["text"]["parts"]
+    assert told["library"]["bytes"] / told["ours"]["bytes"] == pytest.approx(2, rel=0.1)
 
 
 def test_the_default_study_is_the_quickstart(bare: Project) -> None:

@@ -117,6 +117,16 @@ def test_a_setting_reruns_what_uses_it(
     assert project.jobs() == expected
 
 
+def test_a_further_set_is_scored_by_every_run_and_trains_nothing(project: Project) -> None:
+    further = {"name": "ours", "source": "files", "paths": ["scalelab/plan/*.py"], "tokens": 2000}
+    project.write(evaluation={"sets": [further]})
+    assert project.jobs() == {"evaluation_set": 1, "evaluate": 5, **AFTER_PLAN}
+    project.complete("--until", "collect")
+    rows = project.rows()
+    assert {row["ours:tokens"] for row in rows} == {"1999"}, "the separator before them is given"
+    assert len({row["ours:loss_nats"] for row in rows}) == len(WIDTHS)
+
+
 def test_a_setting_on_the_command_line_counts_as_one_in_the_file(project: Project) -> None:
     """Case S16."""
     assert project.jobs("--config", "figures={width: double}") == AFTER_FIGURES
