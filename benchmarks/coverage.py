@@ -24,7 +24,7 @@ from coverage_designs import Design, plan
 
 from scalelab.errors import UserError
 from scalelab.laws import registry
-from scalelab.laws.allocation.allocate import closed_form
+from scalelab.laws.allocation.closed import optimum
 from scalelab.laws.estimation.estimate import Estimate, check_result, estimate
 from scalelab.laws.fitting import parameter_intervals
 from scalelab.laws.judgement.checklist import leave_one_out, outlier_p
@@ -142,7 +142,7 @@ def _share(p: Any) -> Any:
 
 
 def _log_n(form: Any, flops: float) -> Callable[[Any], Any]:
-    return lambda p: closed_form(form, p, flops)[0]
+    return lambda p: optimum(form, p, flops)[0]
 
 
 def false_alarms(best: Estimate) -> np.ndarray:

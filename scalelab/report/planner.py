@@ -16,7 +16,7 @@ from scalelab.errors import UserError
 from scalelab.figures import numbers
 from scalelab.figures.study import Run, Study
 from scalelab.laws import registry
-from scalelab.laws.allocation.allocate import allocate
+from scalelab.laws.allocation.allocate import along
 from scalelab.laws.result import FitResult, finite, predict
 from scalelab.report.again import Fits
 
@@ -74,28 +74,27 @@ def _best_split(again: Fits) -> dict[str, Any] | None:
         x = dict(zip(fit.columns, fit.points.x.T, strict=True))
         spent = 6 * x["N"] * x["D"]
         fixed = {"U": float(x["U"].max())} if "U" in x else None
-        rows: list[dict[str, Any]] = []
-        said = ""
-        for flops in _steps(spent.min(), spent.max(), STEPS):
-            try:
-                one = allocate(fit, float(flops), fixed=fixed)
-            except UserError:
-                continue
-            said = one.interval_method
+        try:
+            found = along(fit, _steps(spent.min(), spent.max(), STEPS).tolist(), fixed)
+        except UserError:
+            continue
+        rows = []
+        for one in found:
             ends = {"N": one.n, "D": one.d, "loss": one.loss}
-            rows.append(
-                _plan_row(
-                    float(flops),
-                    {k: [v, *one.intervals.get(k, (None, None))] for k, v in ends.items()},
-                    float(spent.max()),
-                )
-            )
+            values = {k: [v, *one.intervals.get(k, (None, None))] for k, v in ends.items()}
+            rows.append(_plan_row(one.flops, values, float(spent.max())))
         if not rows:
             continue
         text = f"The best split of C = 6 N D by the law {fit.block['formula']}."
         if fixed:
             text += f" U is held at {numbers.short(fixed['U'])} unique tokens."
-        return _block(rows, float(spent.max()), fit, [text, _method(fit.level, said)], "mean")
+        return _block(
+            rows,
+            float(spent.max()),
+            fit,
+            [text, _method(fit.level, found[-1].interval_method)],
+            "mean",
+        )
     return None
 
 

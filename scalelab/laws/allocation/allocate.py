@@ -11,7 +11,8 @@ section 2.1). Three questions, with T = 0 unless said:
   The least loss falls with the FLOPs, so it is the C whose least loss is the one wanted.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,19 +20,21 @@ import numpy as np
 
 from scalelab.errors import UserError
 from scalelab.laws import registry
+from scalelab.laws.allocation import closed
+from scalelab.laws.allocation.closed import Interval, exp_or_open
 from scalelab.laws.registry import Array, Form
-from scalelab.laws.result import FitResult, finite
+from scalelab.laws.result import FitResult
 from scalelab.laws.shapes.sums import PowerSum
 from scalelab.laws.uncertainty.profile import quantile
 
 Loss = Callable[[Array, Array], Array]
 """From N (s, k) and D (s, k) to the loss (s, k); row i belongs to the i-th set of parameters."""
-Interval = tuple[float | None, float | None]
 
 GRID = 65
 ROUNDS = 12
 FINE = 0.02
 LARGEST_FLOPS = 1e40
+WITHOUT = "no intervals: the constants alone do not hold any"
 STEP = 0.2
 """Of a standard error, for the slope of an optimum by a parameter."""
 
@@ -81,28 +84,6 @@ class Allocation:
             "interval_method": self.interval_method,
             "exponents": {name: list(item) for name, item in self.exponents.items()},
         }
-
-
-def closed_form(form: PowerSum, params: Mapping[str, Any], flops: float) -> tuple[Any, Any]:
-    """(ln N_opt, ln D_opt) for C = 6 N D: Hoffmann et al. 2022, equation 4.
-
-    params may hold numbers, arrays or jets: only NumPy functions are applied to them.
-    """
-    a, alpha, b, beta = _constants(form, params)
-    ratio = np.log(alpha) + np.log(a) - np.log(beta) - np.log(b)
-    log_n = (ratio + beta * np.log(flops / 6)) / (alpha + beta)
-    return log_n, np.log(flops / 6) - log_n
-
-
-def _constants(form: PowerSum, params: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
-    """A, alpha of the term in N; B, beta of that in D."""
-    pairs = {column: (params[c], params[e]) for c, e, column in form.terms}
-    return (*pairs["N"], *pairs["D"])
-
-
-def has_closed_form(form: Form) -> bool:
-    """Whether the law is a floor and one power of N and of D."""
-    return isinstance(form, PowerSum) and sorted(x for _, _, x in form.terms) == ["D", "N"]
 
 
 def minimise_loss(
@@ -223,41 +204,92 @@ def allocate(
     others = _others(form, fixed or {})
     theta = form.theta(block["params"])[None]
     law = _loss(form, theta, np.zeros(len(form.columns)), 0.0, others)
-    exponents: dict[str, tuple[float, float | None, float | None]] = {}
+    if isinstance(form, PowerSum) and closed.possible(form) and flops and not inference_tokens:
+        return _in_closed_form(source, form, [flops], level)[0]
+    n, d, total = (float(part[0]) for part in _optima(law, flops, loss, inference_tokens, 1))
+    if not np.isfinite(n):
+        raise UserError(_no_optimum(block, flops, loss))
     intervals: dict[str, Interval] = {}
-    said = "no intervals: the constants alone do not hold any"
-    if isinstance(form, PowerSum) and has_closed_form(form) and flops and not inference_tokens:
-        _check_falls(form, block["params"])
-        log_n, log_d = closed_form(form, block["params"], flops)
-        n, d, total = float(np.exp(log_n)), float(np.exp(log_d)), flops
-        method = "closed form, Hoffmann et al. 2022, equation 4"
-        _, alpha, _, beta = _constants(form, block["params"])
-        share = beta / (alpha + beta)
-        exponents = {"N": (share, None, None), "D": (1 - share, None, None)}
-        if fit:
-            intervals, exponents = _closed_intervals(fit, form, flops, share, level)
-            said = str(block["interval_method"])
-    else:
-        found = _optima(law, flops, loss, inference_tokens, 1)
-        n, d, total = (float(part[0]) for part in found)
-        if not np.isfinite(n):
-            raise UserError(_no_optimum(block, flops, loss))
-        method = "numeric"
-        if fit:
-            ask = (flops, loss, inference_tokens, others)
-            intervals, said = _numeric_intervals(fit, *ask, level or fit.level)
+    said = WITHOUT
+    if fit:
+        ask = (flops, loss, inference_tokens, others)
+        intervals, said = _numeric_intervals(fit, *ask, level or fit.level)
     return Allocation(
         n=n,
         d=d,
-        loss=float(law(np.array([[n]]), np.array([[d]]))[0, 0]),
+        loss=_at(law, n, d),
         flops=total,
         inference_tokens=inference_tokens,
-        method=method,
+        method="numeric",
         intervals=intervals,
         interval_method=said,
         level=(level or fit.level) if fit else None,
-        exponents=exponents,
+        exponents={},
     )
+
+
+def along(
+    fit: FitResult, budgets: Sequence[float], fixed: Mapping[str, float] | None = None
+) -> list[Allocation]:
+    """The optima of several budgets of training FLOPs, without those that have none.
+
+    Where there is a closed form, all intervals are found together.
+
+    Raises:
+        UserError: a law that is not one of N and D, or does not fall with both.
+    """
+    form = registry.get(fit.law)
+    _others(form, fixed or {})
+    if isinstance(form, PowerSum) and closed.possible(form):
+        return _in_closed_form(fit, form, budgets, None)
+    found = []
+    for flops in budgets:
+        with contextlib.suppress(UserError):
+            found.append(allocate(fit, flops, fixed=fixed))
+    return found
+
+
+def _in_closed_form(
+    source: FitResult | Mapping[str, Any],
+    form: PowerSum,
+    budgets: Sequence[float],
+    level: float | None,
+) -> list[Allocation]:
+    fit = source if isinstance(source, FitResult) else None
+    block = source.block if isinstance(source, FitResult) else source
+    params: Mapping[str, float] = block["params"]
+    closed.check_falls(form, params)
+    share = closed.exponent(form, params)
+    exponents: dict[str, tuple[float, float | None, float | None]]
+    exponents = {"N": (share, None, None), "D": (1 - share, None, None)}
+    intervals: list[dict[str, Interval]] = [{} for _ in budgets]
+    if fit:
+        intervals, (low, high) = closed.intervals(fit, form, np.array(budgets, float), level)
+        flip = [None if end is None else 1 - end for end in (high, low)]
+        exponents = {"N": (share, low, high), "D": (1 - share, flip[0], flip[1])}
+    law = _loss(form, form.theta(params)[None], np.zeros(2), 0.0, {})
+    found = []
+    for flops, sure in zip(budgets, intervals, strict=True):
+        n, d = (float(np.exp(part)) for part in closed.optimum(form, params, flops))
+        found.append(
+            Allocation(
+                n=n,
+                d=d,
+                loss=_at(law, n, d),
+                flops=flops,
+                inference_tokens=0.0,
+                method="closed form, Hoffmann et al. 2022, equation 4",
+                intervals=sure,
+                interval_method=str(fit.block["interval_method"]) if fit else WITHOUT,
+                level=(level or fit.level) if fit else None,
+                exponents=exponents,
+            )
+        )
+    return found
+
+
+def _at(law: Loss, n: float, d: float) -> float:
+    return float(law(np.array([[n]]), np.array([[d]]))[0, 0])
 
 
 def _others(form: Form, fixed: Mapping[str, float]) -> dict[str, float]:
@@ -299,15 +331,6 @@ def _optima(
     return least_flops(law, loss, inference_tokens, rows)
 
 
-def _check_falls(form: PowerSum, params: Mapping[str, float]) -> None:
-    for name in (name for c, e, _ in form.terms for name in (c, e)):
-        if not params[name] > 0:
-            raise UserError(
-                f"{name} is {params[name]:g}: the law does not fall with N and D alike, so no "
-                "budget has an optimum"
-            )
-
-
 def _no_optimum(block: Mapping[str, Any], flops: float | None, loss: float | None) -> str:
     if flops is not None:
         return (
@@ -317,42 +340,6 @@ def _no_optimum(block: Mapping[str, Any], flops: float | None, loss: float | Non
     floor = block["params"].get(registry.get(block["law"]).offset or "")
     reason = f" (the floor of the law is {floor:.4g})" if floor else ""
     return f"loss {loss:g} is the least one of no budget up to {LARGEST_FLOPS:g} FLOPs{reason}"
-
-
-def _exp(value: float | None, start: float = 0.0, times: float = 1.0) -> float | None:
-    """exp(start + times * value); an open end stays open."""
-    return None if value is None else finite(float(np.exp(start + times * value)))
-
-
-def _closed_intervals(
-    fit: FitResult, form: PowerSum, flops: float, share: float, level: float | None
-) -> tuple[dict[str, Interval], dict[str, tuple[float, float | None, float | None]]]:
-    """By the fit's own method. D and D / N follow from N, since 6 N D is given."""
-
-    def log_n(p: Mapping[str, Any]) -> Any:
-        return closed_form(form, p, flops)[0]
-
-    def log_loss(p: Mapping[str, Any]) -> Any:
-        logs = dict(zip("ND", closed_form(form, p, flops), strict=True))
-        total = sum(np.exp(np.log(p[c]) - p[e] * logs[x]) for c, e, x in form.terms)
-        return np.log(total + p[form.offset] if form.offset else total)
-
-    def exponent(p: Mapping[str, Any]) -> Any:
-        _, alpha, _, beta = _constants(form, p)
-        return beta / (alpha + beta)
-
-    ends, cost = fit.interval_of(log_n, level), np.log(flops / 6)
-    loss_low, loss_high = fit.interval_of(log_loss, level)
-    intervals: dict[str, Interval] = {
-        "N": (_exp(ends[0]), _exp(ends[1])),
-        "D": (_exp(ends[1], cost, -1), _exp(ends[0], cost, -1)),
-        "tokens_per_parameter": (_exp(ends[1], cost, -2), _exp(ends[0], cost, -2)),
-        "loss": (_exp(loss_low), _exp(loss_high)),
-    }
-    a_low, a_high = fit.interval_of(exponent, level)
-    flip = [None if end is None else 1 - end for end in (a_high, a_low)]
-    exponents = {"N": (share, a_low, a_high), "D": (1 - share, flip[0], flip[1])}
-    return intervals, exponents
 
 
 def _numeric_intervals(
@@ -393,5 +380,6 @@ def _numeric_intervals(
         half = error * np.array([quantile(level, one) for one in dof])
         ends = logs[:, :1] + np.column_stack([-half, half])
     return {
-        name: (_exp(low), _exp(high)) for name, (low, high) in zip(named, ends, strict=True)
+        name: (exp_or_open(low), exp_or_open(high))
+        for name, (low, high) in zip(named, ends, strict=True)
     }, said

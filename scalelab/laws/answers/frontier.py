@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.errors import UserError
-from scalelab.laws.allocation.allocate import allocate, closed_form, has_closed_form
+from scalelab.laws.allocation import closed
+from scalelab.laws.allocation.allocate import allocate
 from scalelab.laws.allocation.envelope import envelope
 from scalelab.laws.allocation.exponents import Frontier, PowerLaw
 from scalelab.laws.allocation.isoflop import find_profiles, isoflop
@@ -24,7 +25,7 @@ from scalelab.laws.result import FitResult, finite
 from scalelab.laws.runs.rows import failed
 from scalelab.laws.shapes.sums import PowerSum
 from scalelab.laws.spent import number, spent
-from scalelab.laws.uncertainty.springs import Quantity, Target
+from scalelab.laws.uncertainty.springs import Target
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -157,13 +158,13 @@ def _parametric_path(law: FitResult, flops: list[float], level: float) -> list[B
     form = get(law.law)
     assert isinstance(form, PowerSum)
 
-    def log_n(cost: float) -> Quantity:
-        return lambda params: closed_form(form, params, cost)[0]
+    def log_n(params: Any, cost: Any) -> Any:
+        return closed.optimum(form, params, cost)[0]
 
-    ends = law.sure.ends([Target(function=log_n(cost)) for cost in flops], level)
+    ends = law.sure.ends([Target(function=log_n, at=cost) for cost in flops], level)
     steps = []
     for cost, (low, high) in zip(flops, ends, strict=True):
-        middle = closed_form(form, law.params, cost)[0]
+        middle = closed.optimum(form, law.params, cost)[0]
         n = [finite(float(np.exp(v))) for v in (middle, low, high)]
         d = [finite(float(cost / 6 * np.exp(-v))) for v in (middle, high, low)]
         steps.append({"flops": cost, "N": n, "D": d})
@@ -172,10 +173,10 @@ def _parametric_path(law: FitResult, flops: list[float], level: float) -> list[B
 
 def _law(material: Material, y: str, level: float) -> FitResult:
     """The study's fit of a floor and a power of N and of D; a free one before a tied one."""
-    suited = [one for one in material.fits if one.y == y and has_closed_form(get(one.law))]
+    suited = [one for one in material.fits if one.y == y and closed.possible(get(one.law))]
     suited.sort(key=lambda one: bool(one.best.constraints.tied))
     law = suited[0] if suited else fit("chinchilla", material.runs, y=y, level=level)
-    if not has_closed_form(get(law.law)):
+    if not closed.possible(get(law.law)):
         raise UserError(law.warnings[0])  # N and D are one variable in these rows
     return law
 

@@ -92,7 +92,8 @@ class Uncertainty:
             return drawn.coordinate(target.functional)
         assert target.function is not None
         with np.errstate(all="ignore"):
-            return np.asarray(target.function(drawn.natural()), float)
+            more = () if target.at is None else (target.at,)
+            return np.asarray(target.function(drawn.natural(), *more), float)
 
     def errors(self, functionals: Sequence[Functional]) -> list[float]:
         """Standard errors of natural parameters."""

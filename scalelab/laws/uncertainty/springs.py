@@ -6,7 +6,7 @@ and W, the minimum of that sum is the least objective for the g that it attains,
 lies exactly on the profile of g.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,31 +16,37 @@ from scalelab.laws.estimation.estimate import Estimate
 from scalelab.laws.registry import Array, Functional
 from scalelab.laws.shapes.jets import Jet, variables
 
-Quantity = Callable[[Mapping[str, Any]], Any]
-"""From {natural parameter: value} to a value, in NumPy functions."""
+Quantity = Callable[..., Any]
+"""From {natural parameter: value} to a value, in NumPy functions; with `Target.at`, from that and
+a number."""
 
 
 @dataclass(frozen=True)
 class Target:
     """A quantity to profile: a natural parameter, the log loss at centred logs u (m,), or any
     function of the natural parameters, written in NumPy functions (see `laws.shapes.jets`).
+
+    at: handed to `function` as well. Targets of one function are computed together, so a curve of
+    many budgets costs little more than one of them.
     """
 
     functional: Functional | None = None
     u: Array | None = None
     function: Quantity | None = None
+    at: float | None = None
 
 
 @dataclass(frozen=True)
 class Quantities:
-    """The targets of a batch, one row each; functions hold {function: its rows (s,) bool}."""
+    """The targets of a batch, one row each; functions come with their rows (s,) bool and, where
+    they take one, the number of each row (s,)."""
 
     best: Estimate
     linear: Array
     constant: Array
     u: Array
     is_point: np.ndarray
-    functions: tuple[tuple[Quantity, np.ndarray], ...]
+    functions: tuple[tuple[Quantity, np.ndarray, Array | None], ...]
 
     def __call__(self, theta: Array, rows: np.ndarray) -> tuple[Array, Array, Array]:
         """Value (s,), gradient (s, P) and Hessian (s, P, P) of those rows at theta (s, P)."""
@@ -57,11 +63,12 @@ class Quantities:
             slope[points] = slopes
             bend[points] = form.curvature(some, u, 1 / loss)
             bend[points] -= slopes[:, :, None] * slopes[:, None, :]
-        for function, mine in self.functions:
+        for function, mine, at in self.functions:
             some = mine[rows]
             if some.any():
+                more = () if at is None else (at[rows][some][:, None],)
                 with np.errstate(all="ignore"):
-                    jet = function(natural_jets(self.best, theta[some]))
+                    jet = function(natural_jets(self.best, theta[some]), *more)
                 value[some], slope[some], bend[some] = _flat(jet, int(some.sum()))
         return value, slope, bend
 
@@ -77,15 +84,24 @@ def quantities(best: Estimate, targets: Sequence[Target], times: int = 1) -> Qua
         elif target.functional is not None:
             linear[row] = target.functional.coefficients
             constant[row] = target.functional.constant
-    functions = [
-        (target.function, np.repeat(np.arange(count) == row, times))
-        for row, target in enumerate(targets)
-        if target.function is not None
-    ]
     linear, constant, u, is_point = (
         np.repeat(item, times, 0) for item in (linear, constant, u, is_point)
     )
-    return Quantities(best, linear, constant, u, is_point, tuple(functions))
+    functions = tuple(_functions(targets, times))
+    return Quantities(best, linear, constant, u, is_point, functions)
+
+
+def _functions(
+    targets: Sequence[Target], times: int
+) -> Iterator[tuple[Quantity, np.ndarray, Array | None]]:
+    """Each function once, with its rows and their numbers."""
+    for function in dict.fromkeys(t.function for t in targets if t.function is not None):
+        mine = np.repeat([target.function is function for target in targets], times)
+        numbers = [target.at for target in targets if target.function is function]
+        at = None
+        if None not in numbers:
+            at = np.repeat([np.nan if t.at is None else t.at for t in targets], times)
+        yield function, mine, at
 
 
 def gradients(best: Estimate, targets: Sequence[Target]) -> Array:

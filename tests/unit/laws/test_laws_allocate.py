@@ -1,6 +1,7 @@
 """Optimal size and tokens: closed form, numbers, duality, and intervals that agree."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ from scipy.optimize import minimize_scalar
 from scalelab import laws
 from scalelab.errors import UserError
 from scalelab.laws import published, registry
-from scalelab.laws.allocation.allocate import allocate, closed_form, least_flops, minimise_loss
+from scalelab.laws.allocation.allocate import allocate, along, least_flops, minimise_loss
+from scalelab.laws.allocation.closed import optimum
 
 CHINCHILLA = [name for name in published.names() if published.get(name).law == "chinchilla"]
 
@@ -32,7 +34,7 @@ def noisy(noise=2e-3, seed=0) -> pd.DataFrame:
 @pytest.mark.parametrize("flops", [1e15, 1e18, 1e21, 1e25])
 def test_the_numeric_optimum_is_that_of_the_closed_form(name, flops):
     params = published.get(name).params
-    log_n, log_d = closed_form(registry.get("chinchilla"), params, flops)
+    log_n, log_d = optimum(registry.get("chinchilla"), params, flops)
     n, d = minimise_loss(loss_of(name), flops)
     assert n[0] == pytest.approx(np.exp(log_n), rel=1e-8)
     assert d[0] == pytest.approx(np.exp(log_d), rel=1e-8)
@@ -141,6 +143,27 @@ def test_a_fit_gives_intervals_that_follow_from_one_another():
     json.dumps(found.to_json(), allow_nan=False)
     wider = allocate(fit, 1e21, level=0.99).intervals["N"]
     assert wider[0] < low and high < wider[1]
+
+
+@pytest.mark.parametrize("intervals", ["profile", "robust", "bootstrap"])
+def test_many_budgets_at_once_are_those_one_by_one(intervals):
+    fit = laws.fit("chinchilla", noisy(), intervals=intervals, resamples=100)
+    budgets = [1e15, 1e18, 1e21, 1e25]
+    for one, alone in zip(along(fit, budgets), map(partial(allocate, fit), budgets), strict=True):
+        assert (one.n, one.d, one.loss, one.flops) == (alone.n, alone.d, alone.loss, alone.flops)
+        assert one.interval_method == alone.interval_method
+        for name, pair in alone.intervals.items():
+            assert one.intervals[name] == pytest.approx(pair, rel=1e-6), name
+        assert one.exponents["N"] == pytest.approx(alone.exponents["N"], rel=1e-6)
+
+
+def test_budgets_without_an_optimum_are_left_out():
+    data = noisy().assign(U=1e9)
+    fit = laws.fit("data_constrained", data, fixed={"R_D": 15.4, "R_N": 5.3})
+    found = along(fit, [1e-3, 1e18], fixed={"U": 1e9})
+    assert [one.flops for one in found] == [1e18]
+    with pytest.raises(UserError, match="has a column U"):
+        along(fit, [1e18])
 
 
 @pytest.mark.parametrize("intervals", ["profile", "robust"])
