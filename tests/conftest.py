@@ -12,6 +12,30 @@ import pytest
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow tests first, or the last processes would wait for one that is left with them.
+
+    xdist (`--dist worksteal`) hands each process a part of the list as it stands, so each part is
+    made to begin with its share of them. All but the first of those that run a workflow stand last
+    among the slow ones: they wait for the study that the first one makes.
+    """
+    parts = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if parts == 1:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    slow.sort(key=lambda item: "workflow" in item.path.parts)
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    items[:] = []
+    for number in range(parts):
+        mine = slow[number::parts]
+        if number == 0:
+            mine.reverse()
+        end = (len(quick) + len(slow)) * (number + 1) // parts
+        room = max(end - len(items) - len(mine), 0)
+        items += [*mine, *(quick if number == parts - 1 else quick[:room])]
+        del quick[:room]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder of this test session, for all its processes."""

@@ -14,8 +14,11 @@ from workflow_project import ROOT, Project
 
 from scalelab import provenance
 
+pytestmark = pytest.mark.slow
 STUDIES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "config").rglob("*.yaml"))
 OPTIONAL = {"gcide": "pip install"}
+STARTED = {f"config/{name}.yaml" for name in ("adaptive", "isoflop", "known-truth", "vocab")}
+"""Studies whose jobs are counted as well: rounds, several D, a synthetic text, several corpora."""
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +95,14 @@ def test_every_shipped_study_can_be_planned_and_started(bare: Project, study: st
         for words in map(str.split, planned.stdout.splitlines())
         if len(words) == 11 and len(words[0]) == 12
     ]
-    assert sizes == sorted(sizes)
+    assert sizes == sorted(sizes) and sizes
+    if study not in STARTED:
+        return
     jobs = bare.jobs(study=study)
     if "adaptive" in content:  # its first round says what is trained
         assert jobs["round"] >= 1 and "train" not in jobs
         return
-    assert jobs["train"] == jobs["evaluate"] == len(sizes) > 0
+    assert jobs["train"] == jobs["evaluate"] == len(sizes)
     corpora = {"config/vocab.yaml": 5}  # a tokenizer for each vocabulary
     assert jobs["corpus"] == corpora.get(study, 1)
 

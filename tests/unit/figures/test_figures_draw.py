@@ -30,11 +30,13 @@ DESIGN_OF = {
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_same_input_gives_same_bytes_in_every_format(case, design, tmp_path, name):
+def test_same_input_gives_same_bytes(case, design, tmp_path, name):
+    """One figure in every format, the others in the one that shows what differs most quickly."""
     study = case("three sizes") if name in KINDS else design(DESIGN_OF[name])
-    first = draw(name, study, tmp_path / "a")
-    second = draw(name, study, tmp_path / "b")
-    assert [path.suffix for path in first] == [".pdf", ".svg", ".png", ".csv"]
+    formats = ("pdf", "svg", "png") if name == "scaling_law" else ("svg",)
+    first = draw(name, study, tmp_path / "a", formats=formats)
+    second = draw(name, study, tmp_path / "b", formats=formats)
+    assert [path.suffix for path in first] == [*(f".{one}" for one in formats), ".csv"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(
