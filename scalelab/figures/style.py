@@ -118,9 +118,12 @@ def save(figure: "Figure", path: Path) -> Path:
 
 
 def settle(figure: Any) -> None:
-    """Lay the figure out once and keep that layout, so that saving does not measure it again."""
+    """Lay the figure out once and keep that layout, so that saving does not measure it again.
+
+    The engine is taken away: in place of one named "none" saving draws everything once in vain.
+    """
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
