@@ -1,5 +1,6 @@
 """Exact and near duplicates, minimum size and the cap on bytes."""
 
+import contextlib
 import hashlib
 import itertools
 import math
@@ -58,31 +59,35 @@ def select(
     The parts of a mixture have a cap each, in proportion to `weights`. Where one of them has too
     little text, or there is no `max_bytes`, the caps are the largest that all parts can fill.
     """
-    near = NearDuplicates(near_threshold, seed) if near_threshold is not None else None
     shares = np.array(weights, float) / sum(weights)
     caps = [math.inf if max_bytes is None else max_bytes * share for share in shares]
     total = [0] * len(caps)
     kept = Records()
     full: set[int] = set()
     count, seen = len(store), 0
-    for block in _blocks(store.ordered()):
-        if near is not None and len(full) < len(shares):
-            near.block(store.text(entry.start, entry.size) for entry in block)
-        for place, entry in enumerate(block):
-            part = entry.part
-            if part in full:
-                removed.add("over max_bytes", entry.size)
-            elif near is not None and not near.add(place):
-                removed.add("near duplicate", entry.size)
-            elif total[part] + entry.size > caps[part]:
-                full.add(part)
-                removed.add("over max_bytes", entry.size)
-            else:
-                kept.add(entry)
-                total[part] += entry.size
-        seen += len(block)
-        if seen % (10 * COMPARED) == 0 and len(full) < len(shares):
-            report(f"corpus: {seen:,} of {count:,} documents compared")
+    with contextlib.ExitStack() as stack:
+        near = None
+        if near_threshold is not None:
+            near = NearDuplicates(near_threshold, seed, store.folder)
+            stack.callback(near.close)
+        for block in _blocks(store.ordered()):
+            if near is not None and len(full) < len(shares):
+                near.block(store.text(entry.start, entry.size) for entry in block)
+            for place, entry in enumerate(block):
+                part = entry.part
+                if part in full:
+                    removed.add("over max_bytes", entry.size)
+                elif near is not None and not near.add(place):
+                    removed.add("near duplicate", entry.size)
+                elif total[part] + entry.size > caps[part]:
+                    full.add(part)
+                    removed.add("over max_bytes", entry.size)
+                else:
+                    kept.add(entry)
+                    total[part] += entry.size
+            seen += len(block)
+            if seen % (10 * COMPARED) == 0 and len(full) < len(shares):
+                report(f"corpus: {seen:,} of {count:,} documents compared")
     entries = kept.array()
     if len(shares) > 1 and len(entries) and 0 in total:
         raise UserError(

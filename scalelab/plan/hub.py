@@ -95,7 +95,12 @@ def _commit(config: HubConfig, where: str) -> str:
             raise UserError(
                 f"{where}.revision: the dataset {config.name!r} has no {config.revision!r}"
             ) from None
-        except (RepositoryNotFoundError, HFValidationError) as error:
+        except RepositoryNotFoundError:
+            raise UserError(
+                f"{where}.name: {config.name!r} is no folder here, and no dataset of the hub that "
+                "this user may read"
+            ) from None
+        except HFValidationError as error:
             raise UserError(
                 f"{where}.name: no dataset or folder {config.name!r} ({first_line(error)})"
             ) from None

@@ -133,6 +133,7 @@ def test_near_duplicates_do_not_depend_on_blocks(prose: Prose, size: int) -> Non
         block = texts[start : start + size]
         near.block(block)
         stays += [near.add(place) for place in range(len(block))]
+    near.close()
     assert stays == one_by_one(texts, 0.7, 5)
     assert 40 < sum(stays) < 140
 
