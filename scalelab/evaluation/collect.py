@@ -107,8 +107,8 @@ def row(label: str, run: dict[str, Any], score: dict[str, Any]) -> dict[str, Any
         "eval_split": score["settings"]["split"],
         "eval_context": score["settings"]["context"],
         "eval_stride": score["settings"]["stride"],
-        "eval_bos": score["bos"],
-        **{f"eval_{column}": score[column] for column in EXTENT},
+        "eval_bos": score.get("bos"),
+        **{f"eval_{column}": score.get(column) for column in EXTENT},
         "checkpoint": f"../runs/{run['id']}/checkpoint",
     }
 

@@ -48,8 +48,9 @@ class Results:
         """An evaluation of a run."""
         settings = {"split": split, "context": 16, "stride": 16}
         losses = {"loss_nats": loss, "loss_nats_se": 0.01, "perplexity": 1.0, "bits_per_byte": 2.0}
+        extent = {"tokens": 1999, "bytes": 1999, "text_sha256": "ab" * 32}
         path = self.root / "runs" / name / "eval" / f"{evaluation}.json"
-        write_json(path, {"run": name, "settings": settings, **losses})
+        write_json(path, {"run": name, "settings": settings, **losses, **extent})
 
     def plan(self, study: str, runs: dict[str, dict[str, Any]], **more: Any) -> None:
         """A plan of {label: specification}."""
