@@ -61,7 +61,7 @@ def figure(
 def kinds() -> dict[str, Kind]:
     """All figure kinds by name, sorted."""
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if module.name != "command":  # it imports the finished registry
+        if not module.name.startswith("command"):  # those import the finished registry
             importlib.import_module(f"scalelab.figures.{module.name}")
     return dict(sorted(_kinds.items()))
 

@@ -64,21 +64,11 @@ def log_axis(axes: "Axes", which: str, low: float, high: float, inches: float) -
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
     if PLAIN[0] <= low and high <= PLAIN[1]:
-        _plain(axis, low, high, (0.34 if which == "x" else 0.17) / inches)
+        style.plain_ticks(axis, low, high, (0.34 if which == "x" else 0.17) / inches)
     else:
         gap = (0.5 if which == "x" else 0.2) / inches
         most = int(inches / (0.42 if which == "x" else 0.25))
         style.power_log_axis(axis, low, high, most=max(most, 2), gap=gap)
-
-
-def _plain(axis: Any, low: float, high: float, gap: float) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_locator(FixedLocator(style.spread_ticks(low, high, gap)))
-    axis.set_minor_locator(LogLocator(subs=tuple(range(1, 10)), numticks=200))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_tick_params(which="minor", labelleft=False, labelbottom=False)
 
 
 def bar(

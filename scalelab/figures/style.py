@@ -183,11 +183,15 @@ def spread_ticks(low: float, high: float, gap: float, most: int = 6) -> list[flo
 
 def plain_log_axis(axes: "Axes") -> None:
     """Ticks of the logarithmic y axis as plain numbers (2.5, 3, 4), unlabelled ones between."""
+    inches = axes.get_window_extent().height / axes.figure.dpi  # type: ignore[union-attr]
+    plain_ticks(axes.yaxis, *axes.get_ylim(), gap=0.15 / inches)
+
+
+def plain_ticks(axis: Any, low: float, high: float, gap: float) -> None:
+    """Plain numbers at least `gap` of the axis apart, and finer ticks without labels between."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
-    axis, (low, high) = axes.yaxis, axes.get_ylim()
-    inches = axes.get_window_extent().height / axes.figure.dpi  # type: ignore[union-attr]
-    major = spread_ticks(low, high, gap=0.15 / inches)
+    major = spread_ticks(low, high, gap)
     step = min((b - a for a, b in itertools.pairwise(major)), default=high - low)
     fine = 10 ** math.floor(math.log10(step)) if step > 0 else 1
     fine = fine / 2 if step < 1.5 * fine else fine

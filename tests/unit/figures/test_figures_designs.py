@@ -62,6 +62,12 @@ def test_text_is_of_readable_size_and_inside_the_figure(design, name, figure, wi
             place = text.get_window_extent()
             assert box.x0 - 2 <= place.x0 and place.x1 <= box.x1 + 2, text.get_text()
             assert box.y0 - 2 <= place.y0 and place.y1 <= box.y1 + 2, text.get_text()
+    for axes in result.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            if axis.get_scale() == "log" and axis.get_visible() and axes.get_label() != "<colorbar>":
+                fine = [tick for tick in axis.get_minorticklocs() if low <= tick <= high]
+                assert len(fine) >= 2, f"{axis.axis_name} axis: no minor ticks"
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in (*KINDS, "published")])
