@@ -25,15 +25,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = [item for item in items if item.get_closest_marker("slow")]
     slow.sort(key=lambda item: "workflow" in item.path.parts)
     quick = [item for item in items if not item.get_closest_marker("slow")]
+    total = len(items)
     items[:] = []
     for number in range(parts):
         mine = slow[number::parts]
         if number == 0:
             mine.reverse()
-        end = (len(quick) + len(slow)) * (number + 1) // parts
-        room = max(end - len(items) - len(mine), 0)
-        items += [*mine, *(quick if number == parts - 1 else quick[:room])]
+        share = (total - len(items)) // (parts - number)
+        room = max(share - len(mine), 0)
+        items += [*mine, *quick[:room]]
         del quick[:room]
+    items += quick
 
 
 @pytest.fixture(scope="session", autouse=True)

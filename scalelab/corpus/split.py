@@ -17,8 +17,8 @@ documents for that."""
 SMALLEST_CAP = 256
 """Tokens that a held-out document may always have."""
 LOOKED_AT = 30_000_000
-"""Tokens that may be looked at for the held-out sets, or eight times those that are wanted: a
-window takes 17 bytes of memory, however large the corpus is."""
+"""Tokens that are looked at for the held-out sets in the end, or eight times those that are wanted,
+if the documents that do at first do not suffice: each takes 17 bytes of memory."""
 
 
 @dataclass
@@ -92,7 +92,7 @@ def split(
         if result is not None:
             break
     else:
-        looked = _bounded(lengths, available, wanted)
+        looked = max(count, _bounded(lengths, available, wanted))
         covered = _covered(ids, looked, overlap_tokens, table)
         tries = (fill(ids, covered, sizes, most, ids.separator) for most in SHARES)
         result = next((found for found in tries if found is not None), None)

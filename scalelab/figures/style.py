@@ -10,7 +10,7 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,9 +189,15 @@ def plain_log_axis(axes: "Axes") -> None:
 
 def plain_ticks(axis: Any, low: float, high: float, gap: float) -> None:
     """Plain numbers at least `gap` of the axis apart, and finer ticks without labels between."""
+    _set_ticks(axis, low, high, spread_ticks(low, high, gap), lambda value, _: f"{value:g}")
+
+
+def _set_ticks(
+    axis: Any, low: float, high: float, major: list[float], label: Callable[[float, int], str]
+) -> None:
+    """Labelled ticks and unlabelled ones between: evenly stepped below a factor of ten."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
-    major = spread_ticks(low, high, gap)
     step = min((b - a for a, b in itertools.pairwise(major)), default=high - low)
     fine = 10 ** math.floor(math.log10(step)) if step > 0 else 1
     fine = fine / 2 if step < 1.5 * fine else fine
@@ -201,9 +207,10 @@ def plain_ticks(axis: Any, low: float, high: float, gap: float) -> None:
     digits = LogLocator(subs=tuple(range(1, 10)), numticks=200)
     axis.set_major_locator(FixedLocator(major))
     axis.set_minor_locator(FixedLocator(minor) if even else digits)
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(label))
     axis.set_minor_formatter(NullFormatter())
-    _bare_minor_ticks(axis)
+    # Empty labels are still measured at each layout, which took most of the time of a figure.
+    axis.set_tick_params(which="minor", labelleft=False, labelbottom=False, labelright=False)
 
 
 def power_log_axis(axis: Any, low: float, high: float, most: int = 7, gap: float = 0.22) -> None:
@@ -211,24 +218,13 @@ def power_log_axis(axis: Any, low: float, high: float, most: int = 7, gap: float
 
     `most`: labels over many decades. `gap`: share of the axis between two labels of a short range.
     """
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
-
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     if last - first >= 1:
         stride = math.ceil((last - first + 1) / most)
         major = [10.0**decade for decade in range(first, last + 1, stride)]
     else:
         major = spread_ticks(low, high, gap, 4)
-    axis.set_major_locator(FixedLocator(major))
-    axis.set_minor_locator(LogLocator(subs=tuple(range(1, 10)), numticks=200))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: power_text(value)))
-    axis.set_minor_formatter(NullFormatter())
-    _bare_minor_ticks(axis)
-
-
-def _bare_minor_ticks(axis: Any) -> None:
-    # Empty labels are still measured at each layout, which took most of the time of a figure.
-    axis.set_tick_params(which="minor", labelleft=False, labelbottom=False, labelright=False)
+    _set_ticks(axis, low, high, major, lambda value, _: power_text(value))
 
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -108,6 +108,10 @@ def _of_text(config: CorpusConfig) -> dict[str, Any]:
             f"corpus.mixture: found {len(config.mixture)} parts and the source {config.source!r}, "
             f"expected parts with the source {MIXTURE!r} and with no other"
         )
+    names = [part.name for part in config.mixture]
+    again = next((name for name in names if names.count(name) > 1), None)
+    if again is not None:
+        raise UserError(f"corpus.mixture: found two parts named {again!r}, expected one of a name")
     if config.source == synthetic.NAME:
         return {}
     if config.source == MIXTURE:
@@ -148,7 +152,7 @@ def source_names(config: dict[str, Any]) -> list[str]:
     """Names of the sources whose code reads the text of a corpus, its benchmarks included.
 
     Args:
-        config: the section `corpus` as plain data; keys at their default may be missing.
+        config: the section `corpus` as plain data; a mixture or benchmarks may be missing.
     """
     names = {config["source"], *(part["source"] for part in config.get("mixture", []))}
     if config.get("benchmarks"):

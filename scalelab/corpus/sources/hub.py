@@ -36,7 +36,7 @@ def hub(
     options = config["hub"]
     name = options["name"]
     place = f"{name}/{options['split']}"
-    dataset, folder = _open(options, fingerprint["hub"], report)
+    dataset, folder = _open(options, fingerprint["hub"])
     column = config["text_field"]
     names = list(dataset.column_names or [])
     if names and column not in names:
@@ -44,6 +44,11 @@ def hub(
         raise UserError(f"corpus.text_field: {place} has no column {column!r}, but {there}")
     shards = getattr(dataset, "num_shards", 1) if options["streaming"] else 1
     skip, first, seen = config["on_error"] == "skip", tally.first(), itertools.count()
+    if first >= shards:
+        raise UserError(
+            f"{place}: reading went as far as shard {first + 1}, now there are {shards}: the "
+            "cache does not hold all of them; `hf download --repo-type dataset` completes it"
+        )
     for number in range(first, shards):
         tally.begin(number)
         tally.add("read", 0)
@@ -71,25 +76,17 @@ def _not_whole(folder: Path, place: str, dataset: Any, split: str, rows: int) ->
     )
 
 
-def _open(
-    options: dict[str, Any], found: dict[str, str], report: Report
-) -> tuple[Any, Path | None]:
+def _open(options: dict[str, Any], found: dict[str, str]) -> tuple[Any, Path | None]:
     """(dataset, the folder of the cache that it is read from, if it is)."""
     name, revision = options["name"], found.get("commit")
     if revision is None:
         if planned.folder_sha256(Path(name), "corpus.hub") != found["sha256"]:
             raise UserError(f"{name}: changed since the corpus was planned; plan again")
         return _load(name, None, options), None
-    folder = planned.cached(name, revision)
-    if planned.offline() and folder is not None:
+    folder = planned.cached(name, revision) if planned.offline() else None
+    if folder is not None:
         return _load(str(folder), None, options), folder
-    try:
-        return _load(name, revision, options), None
-    except TryAgain as error:
-        if folder is None:
-            raise
-        report(f"{error}; the cache is read")  # it holds the very commit
-        return _load(str(folder), None, options), folder
+    return _load(name, revision, options), None
 
 
 def _load(place: str, revision: str | None, options: dict[str, Any]) -> Any:
@@ -121,7 +118,8 @@ def _load(place: str, revision: str | None, options: dict[str, Any]) -> Any:
     except Exception as error:
         if _is_network(error):
             raise TryAgain(
-                f"corpus.hub.name: {name!r} cannot be reached ({first_line(error)})"
+                f"corpus.hub.name: {name!r} cannot be reached ({first_line(error)}); the same "
+                "command goes on, and HF_HUB_OFFLINE=1 reads what the cache holds"
             ) from None
         raise UserError(f"corpus.hub: {name!r} cannot be opened: {first_line(error)}") from None
     finally:

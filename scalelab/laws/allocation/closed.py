@@ -97,7 +97,7 @@ def exp_or_open(value: float) -> float | None:
     if not np.isfinite(value):
         return None
     with np.errstate(over="ignore"):
-        return finite(float(np.exp(value)))
+        return finite(float(np.exp(value))) or None
 
 
 def _constants(form: PowerSum, params: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COMPARED = {
     "context": ("context", "eval_context", "eval_stride"),
-    "vocab": ("vocab", "corpus", "tokenizer"),
+    "vocab": ("vocab", "corpus", "tokenizer", "eval_text_sha256"),
 }
 """Columns that change with an axis and so do not make the losses of its values incomparable."""
 HELD = {"vocab": ("D", "C")}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.errors import UserError
-from scalelab.evaluation.columns import measure_of
+from scalelab.evaluation.columns import measure_of, of_set, set_of
 from scalelab.laws.registry import Array
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ SAME_EVALUATION = (
     *("corpus", "dataset", "tokenizer", "context", "eval_context"),
     *("eval_split", "eval_stride", "eval_bos", "eval_text_sha256"),
 )
+TEXT = "text_sha256"
+"""Of the tokens that were scored: another tokenizer gives others for the same text."""
 ACROSS_TOKENIZERS = "bits_per_byte"
 """The y that compares models of several tokenizers."""
 LARGEST_LOSS_NATS = 13.0
@@ -84,11 +86,14 @@ def positive(frame: "DataFrame", column: str) -> Array:
 
 def check_evaluation(frame: "DataFrame", y: str) -> None:
     """Losses of another tokenizer, text or window do not compare; nor do perplexities."""
-    measure = measure_of(y)
-    across = ("vocab",) if measure == "loss_nats" else ()
-    for column in (*SAME_EVALUATION, *across):
-        if column not in frame.columns or (column == "tokenizer" and measure == ACROSS_TOKENIZERS):
-            continue
+    measure, name = measure_of(y), set_of(y)
+    text = of_set(name, TEXT) if name else f"eval_{TEXT}"
+    columns = {*SAME_EVALUATION} - {f"eval_{TEXT}"} | {text}
+    if measure == ACROSS_TOKENIZERS:
+        columns -= {"tokenizer", text}
+    elif measure == "loss_nats":
+        columns.add("vocab")
+    for column in (name for name in frame.columns if name in columns):
         values = sorted({str(value) for value in frame[column].dropna()})
         if len(values) > 1:
             raise UserError(

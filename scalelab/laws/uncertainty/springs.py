@@ -94,14 +94,14 @@ def quantities(best: Estimate, targets: Sequence[Target], times: int = 1) -> Qua
 def _functions(
     targets: Sequence[Target], times: int
 ) -> Iterator[tuple[Quantity, np.ndarray, Array | None]]:
-    """Each function once, with its rows and their numbers."""
-    for function in dict.fromkeys(t.function for t in targets if t.function is not None):
-        mine = np.repeat([target.function is function for target in targets], times)
-        numbers = [target.at for target in targets if target.function is function]
-        at = None
-        if None not in numbers:
-            at = np.repeat([np.nan if t.at is None else t.at for t in targets], times)
-        yield function, mine, at
+    """Each function once, with its rows and their numbers; without numbers it is another one."""
+    keys = [(id(target.function), target.at is None) for target in targets]
+    numbers = np.repeat([np.nan if t.at is None else t.at for t in targets], times)
+    for key in dict.fromkeys(keys):
+        first = targets[keys.index(key)]
+        if first.function is not None:
+            mine = np.repeat([other == key for other in keys], times)
+            yield first.function, mine, None if first.at is None else numbers
 
 
 def gradients(best: Estimate, targets: Sequence[Target]) -> Array:

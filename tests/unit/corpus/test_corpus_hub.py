@@ -135,48 +135,33 @@ def test_a_download_that_is_not_whole_is_said(cache: Path) -> None:
     assert len(read(configuration("lab/tales", on_error="skip"))) == 3
 
 
-@pytest.fixture
-def unreachable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same cache, the network allowed, and nobody who answers."""
+def test_a_hub_that_does_not_answer_leaves_the_choice_of_the_cache(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commit is that of the cache, which is said; the text is not taken from it unasked."""
     import datasets
     from huggingface_hub import HfApi, constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    load = datasets.load_dataset
-
-    def local_only(path: str, *args: Any, **options: Any) -> Any:
-        if Path(path).is_dir():
-            return load(path, *args, **options)
-        raise ConnectionError("nobody answers")
 
     def nobody(*args: Any, **options: Any) -> None:
         raise ConnectionError("nobody answers")
 
-    monkeypatch.setattr(datasets, "load_dataset", local_only)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(HfApi, "dataset_info", nobody)
-    return cache
-
-
-def test_a_hub_that_does_not_answer_is_said_and_its_cache_is_read(
-    unreachable: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
     config = configuration("lab/tales")
-    planned_before = fingerprint(config)
-    assert planned_before == {"hub": {"commit": COMMIT}}
-    assert (
-        "corpus.hub: the hub cannot be reached (ConnectionError): 'main' is taken for commit "
-        in (capsys.readouterr().err)
-    )
-    lines: list[str] = []
+    before = fingerprint(config)
+    assert before == {"hub": {"commit": COMMIT}}
+    said = capsys.readouterr().err
+    assert "corpus.hub: the hub cannot be reached (ConnectionError): 'main' is taken for " in said
     plain = dataclasses.asdict(config)
-    rows = list(get_source("hub")(plain, planned_before, Tally(), lines.append))
+    with monkeypatch.context() as online:
+        online.setattr(datasets, "load_dataset", nobody)
+        with pytest.raises(TryAgain, match=r"\(nobody answers\).* HF_HUB_OFFLINE=1 reads what the"):
+            list(get_source("hub")(plain, before, Tally(), print))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    rows = list(get_source("hub")(plain, before, Tally(), print))
     assert [row.text for row in rows] == ["one", "two", "three", "four", "five"]
-    assert lines == [
-        "corpus.hub.name: 'lab/tales' cannot be reached (nobody answers); the cache is read"
-    ]
-    (unreachable / "snapshots" / COMMIT).rename(unreachable / "away")
-    with pytest.raises(TryAgain, match="'lab/tales' cannot be reached"):
-        list(get_source("hub")(plain, planned_before, Tally(), print))
+    with pytest.raises(UserError, match="reading went as far as shard 6, now there are 2"):
+        list(get_source("hub")(plain, before, Tally(start=(5,)), print))
 
 
 def test_a_part_of_a_split_is_not_streamed(

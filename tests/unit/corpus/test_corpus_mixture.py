@@ -91,13 +91,15 @@ def test_a_text_of_two_parts_is_counted_once(folder: Path, parts: None) -> None:
         ({"source": "files", "paths": ("a.jsonl",)}, "found 1 parts and the source 'files'"),
         ({"mixture": ()}, "found 0 parts and the source 'mixture'"),
         ({"mixture": ("synthetic",)}, "one: found the source 'synthetic', expected one that"),
+        ({"mixture": ("twice", "twice")}, r"corpus\.mixture: found two parts named 'one'"),
         ({"mixture": ("missing",)}, r"corpus\.mixture: one\.paths: 'one\.jsonl': no such file"),
     ],
 )
 def test_what_cannot_be_mixed_is_said(
     folder: Path, parts: None, fields: dict[str, Any], message: str
 ) -> None:
-    kinds = {"synthetic": part("one", 1, source="synthetic"), "missing": part("one", 1)}
+    missing = part("one", 1)
+    kinds = {"synthetic": part("one", 1, source="synthetic"), "missing": missing, "twice": missing}
     given = {"source": "mixture", "mixture": (part("a", 1),), **fields}
     given["mixture"] = tuple(kinds.get(one, one) for one in given["mixture"])
     with pytest.raises(UserError, match=message):

@@ -65,7 +65,11 @@ def test_text_is_of_readable_size_and_inside_the_figure(design, name, figure, wi
     for axes in result.axes:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
-            if axis.get_scale() == "log" and axis.get_visible() and axes.get_label() != "<colorbar>":
+            if (
+                axis.get_scale() == "log"
+                and axis.get_visible()
+                and axes.get_label() != "<colorbar>"
+            ):
                 fine = [tick for tick in axis.get_minorticklocs() if low <= tick <= high]
                 assert len(fine) >= 2, f"{axis.axis_name} axis: no minor ticks"
 

@@ -272,7 +272,7 @@ def test_one_block_is_the_least_depth_there_is():
 
 def test_vocabularies_compare_in_bits_per_byte_alone():
     rows = [
-        (1e5, 1e6, law(1e5, 1e6), {"vocab": v, "corpus": f"c{v}",
+        (1e5, 1e6, law(1e5, 1e6), {"vocab": v, "corpus": f"c{v}", "eval_text_sha256": f"t{v}",
                                    "bits_per_byte": 1.5 * np.exp(0.02 * np.log(v / 1000) ** 2)})
         for v in (250, 500, 1000, 2000, 4000)
     ]  # fmt: skip

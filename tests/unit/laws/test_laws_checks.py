@@ -118,8 +118,19 @@ def test_rows_of_different_evaluations_are_not_fitted_together(column):
         laws.fit("power_offset", rows)
 
 
+def test_a_set_is_compared_by_its_own_text():
+    texts = {"news:text_sha256": ["ab"] * 5 + ["cd"], "eval_text_sha256": ["ef"] * 6}
+    rows = ladder().rename(columns={"loss_nats": "news:loss_nats"}).assign(**texts)
+    with pytest.raises(UserError, match="rows differ in news:text_sha256"):
+        laws.fit("power_offset", rows, y="news:loss_nats")
+    texts = {"news:text_sha256": ["ab"] * 6, "eval_text_sha256": ["ab"] * 5 + ["cd"]}
+    laws.fit("power_offset", rows.assign(**texts), y="news:loss_nats")
+
+
 def test_bits_per_byte_may_compare_vocabularies():
-    rows = ladder(vocab=[128] * 5 + [256]).rename(columns={"loss_nats": "bits_per_byte"})
+    texts = {"tokenizer": ["a"] * 5 + ["b"], "eval_text_sha256": ["ab"] * 5 + ["cd"]}
+    rows = ladder(vocab=[128] * 5 + [256], **texts)
+    rows = rows.rename(columns={"loss_nats": "bits_per_byte"})
     result = laws.fit("power_offset", rows, y="bits_per_byte")
     assert "predicted_bits_per_byte" in result.block["points"][0]
     assert "bits_per_byte" in result.summary()

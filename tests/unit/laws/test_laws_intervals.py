@@ -304,3 +304,32 @@ def test_wider_levels_give_wider_intervals():
     narrow, wide = (laws.fit("power_offset", noisy(), level=v).intervals for v in (0.68, 0.99))
     for name in narrow:
         assert wide[name][0] < narrow[name][0] < narrow[name][1] < wide[name][1]
+
+
+class Share:
+    """A quantity that is a bound method, a new object each time that it is asked for."""
+
+    def of(self, p):
+        return p["alpha"] / (p["alpha"] + p["beta"])
+
+
+@pytest.mark.parametrize("intervals", ["profile", "bootstrap"])
+def test_a_function_with_and_without_a_number_is_two_quantities(intervals):
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e8, 1e11, 5)))
+    loss = 1.7 + 400 * n**-0.34 + 410 * d**-0.28
+    loss = loss * np.exp(np.random.default_rng(0).normal(0, 1e-3, len(n)))
+    runs = pd.DataFrame({"N": n, "D": d, "loss_nats": loss})
+    sure = laws.fit("chinchilla", runs, intervals=intervals, resamples=100).sure
+
+    def moved(p, by=0.0):
+        return p["alpha"] + by
+
+    share = Share()
+    targets = [
+        *(Target(function=moved), Target(function=moved, at=1.0), Target(function=moved, at=2.0)),
+        *(Target(function=share.of), Target(function=share.of)),
+    ]
+    found = sure.ends(targets, 0.95)
+    assert found[1] == pytest.approx(found[0] + 1, rel=1e-6)
+    assert found[2] == pytest.approx(found[0] + 2, rel=1e-6)
+    assert found[3] == pytest.approx(found[4]) and 0 < found[3][0] < found[3][1] < 1
