@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from scalelab.models import build
 from scalelab.plan.families import Shape
 from scalelab.training import machine, paths
 from scalelab.training.paths import ComputePath, choose
+from scalelab.training.run import train
 
 CPU = torch.device("cpu")
 SHAPE = Shape("gpt2", depth=2, width=8, heads=2, context=16, vocab=31)
@@ -118,11 +120,21 @@ def test_long_sequences_are_not_computed_by_hand() -> None:
     assert not choose(long, "fp32", CPU).by_hand
 
 
-def test_a_run_says_how_it_was_computed(trained: Path) -> None:
-    """Case H05: from the model that was trained, not from what was asked for."""
-    run = read_json(trained / "run.json")
-    assert run["precision"] in paths.DTYPES
-    assert isinstance(run["gradients_by_hand"], bool)
+def test_a_run_says_which_attention_it_was_computed_by(
+    corpus_folder: Path,
+    tmp_path: Path,
+    spec: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Case H05: ours with gradients by hand, or that of torch (sdpa)."""
+    losses = {}
+    for by_hand in (True, False):
+        path = ComputePath("fp32", by_hand)
+        monkeypatch.setattr(paths, "choose", lambda *_, path=path: path)
+        run = train(spec(), corpus_folder, tmp_path / str(by_hand), 1, lambda _: None)
+        assert read_json(tmp_path / str(by_hand) / "run.json")["gradients_by_hand"] is by_hand
+        losses[by_hand] = run["train_loss_nats"]
+    assert losses[True] == pytest.approx(losses[False], rel=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
