@@ -14,14 +14,11 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from scalelab.corpus.dtype import token_dtype
-from scalelab.corpus.token_bytes import byte_table
 from scalelab.corpus.tokenizers.bpe import train_bpe as train_bpe
 from scalelab.corpus.tokenizers.raw import byte_tokenizer as byte_tokenizer
 from scalelab.corpus.tokenizers.separators import SEPARATOR as SEPARATOR
 from scalelab.errors import UserError
 
-SEPARATOR_ID = 0
-"""Id of the separator of the tokenizers that are made here; others have their own."""
 _BATCH_CHARACTERS = 4_000_000
 
 
@@ -124,14 +121,6 @@ def first_difference(text: str, back: str) -> int:
 
 def _around(text: str, at: int) -> str:
     return repr(text[at : at + 20]) if at < len(text) else "the end"
-
-
-def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
-    """Bytes of UTF-8 that each id of a byte-level vocabulary stands for, shape (ids,)."""
-    table = byte_table(tokenizer)
-    if table is None:
-        raise ValueError("not a byte-level vocabulary: see token_bytes.bytes_of_tokens")
-    return table
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from scalelab.corpus import coder
 from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
 from scalelab.evaluation.run import load_model
@@ -81,7 +82,7 @@ def samples(
         context = min(int(row["context"]) for row in rows)
         length = max(1, min(settings.prompt_tokens, context // 2))
         first = corpora / rows[0]["corpus"]
-        prompts = choose_prompts(load(first), tokenizer_of(first), settings, length)
+        prompts = choose_prompts(load(first), coder.load(first).tokenizer, settings, length)
         machine.set_up(threads)
     for row in rows:
         texts, reason = _texts(row, runs_root, corpora, prompts, settings)
@@ -138,16 +139,6 @@ def thinned(rows: list[dict[str, str]], most: int) -> list[dict[str, str]]:
     return [rows[place] for place in places]
 
 
-def tokenizer_of(folder: Path) -> Tokenizer:
-    """The tokenizer of a corpus, for which a separator written out in text is text."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file, expected the tokenizer of the corpus")
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
 def choose_prompts(
     corpus: Corpus, tokenizer: Tokenizer, settings: Settings, length: int
 ) -> list[Prompt]:
@@ -184,12 +175,11 @@ def _texts(
     folder = runs_root / row["id"]
     if not (folder / "checkpoint" / "model.safetensors").is_file():
         return [], "its checkpoint is not there"
-    folder_of_text = corpora / row["corpus"]
-    separator = int(read_json(folder_of_text / "manifest.json")["tokenizer"]["separator_id"])
+    coded = coder.load(corpora / row["corpus"])
+    separator, tokenizer = coded.separator_id, coded.tokenizer
     model, shape = load_model(folder, read_json(folder / "run.json"), separator)
     if not can_write(model):
         return [], f"the family {shape.family} does not give its logits"
-    tokenizer = tokenizer_of(folder_of_text)
     model = model.to(machine.device()).eval()
     texts = []
     for number, prompt in enumerate(prompts):

@@ -6,6 +6,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from scalelab.corpus import tokenizer as tok
+from scalelab.corpus.token_bytes import byte_table
 from scalelab.errors import UserError
 
 ODD = bytes.fromhex("61 E280A8 62 0D0A 63 0C 64 0D 65 0A0A0A 20 66 20 0A EFBBBF 67").decode()
@@ -44,8 +45,8 @@ def test_separator_is_id_0_and_no_text_reaches_it(tokenizer: Tokenizer) -> None:
 
 
 def test_token_lengths_add_up_to_the_bytes(tokenizer: Tokenizer) -> None:
-    lengths = tok.token_byte_lengths(tokenizer)
-    assert lengths[0] == 0
+    lengths = byte_table(tokenizer)
+    assert lengths is not None and lengths[0] == 0
     for text, ids in zip(TEXTS, tok.encode(tokenizer, TEXTS), strict=True):
         assert lengths[ids].sum() == len(text.encode())
 
