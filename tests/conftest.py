@@ -40,8 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder of this test session, for all its processes."""
-    folder = tmp_path_factory.mktemp("cache")
+    """A cache folder of this test session, for all its processes.
+
+    Which way of computing is the quickest is measured once and kept there: runs that are to be equal
+    bit for bit must find the same, whichever worker trains them.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     os.environ["XDG_CACHE_HOME"] = str(folder)
     return folder
 
