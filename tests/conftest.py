@@ -42,8 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder of this test session, for all its processes.
 
-    Which way of computing is the quickest is measured once and kept there: runs that are to be equal
-    bit for bit must find the same, whichever worker trains them.
+    Which way of computing is the quickest is measured once and kept there: runs that are to be
+    equal bit for bit must find the same, whichever worker trains them.
     """
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
