@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from scalelab.corpus.documents import is_left_out
+
 LANGUAGES = 8
 """Languages that are named, the most frequent ones."""
 
@@ -16,7 +18,7 @@ def shown(manifest: Mapping[str, Any]) -> dict[str, Any]:
     config = (manifest.get("spec") or {}).get("config") or {}
     read, removed = manifest.get("read") or {}, manifest.get("removed") or {}
     steps = [
-        (name if name.startswith("read as ") else f"left out: {name}", tally)
+        (f"left out: {name}" if is_left_out(name) else name, tally)
         for name, tally in read.items()
         if name != "read"
     ]
