@@ -1,6 +1,5 @@
 """Exact and near duplicates, minimum size and the cap on bytes."""
 
-import contextlib
 import hashlib
 import itertools
 import math
@@ -65,29 +64,27 @@ def select(
     kept = Records()
     full: set[int] = set()
     count, seen = len(store), 0
-    with contextlib.ExitStack() as stack:
-        near = None
-        if near_threshold is not None:
-            near = NearDuplicates(near_threshold, seed, store.folder)
-            stack.callback(near.close)
-        for block in _blocks(store.ordered()):
-            if near is not None and len(full) < len(shares):
-                near.block(store.text(entry.start, entry.size) for entry in block)
-            for place, entry in enumerate(block):
-                part = entry.part
-                if part in full:
-                    removed.add("over max_bytes", entry.size)
-                elif near is not None and not near.add(place):
-                    removed.add("near duplicate", entry.size)
-                elif total[part] + entry.size > caps[part]:
-                    full.add(part)
-                    removed.add("over max_bytes", entry.size)
-                else:
-                    kept.add(entry)
-                    total[part] += entry.size
-            seen += len(block)
-            if seen % (10 * COMPARED) == 0 and len(full) < len(shares):
-                report(f"corpus: {seen:,} of {count:,} documents compared")
+    near = None
+    if near_threshold is not None:
+        near = NearDuplicates(near_threshold, seed, store.folder / "signatures.bin")
+    for block in _blocks(store.ordered()):
+        if near is not None and len(full) < len(shares):
+            near.block(store.text(entry.start, entry.size) for entry in block)
+        for place, entry in enumerate(block):
+            part = entry.part
+            if part in full:
+                removed.add("over max_bytes", entry.size)
+            elif near is not None and not near.add(place):
+                removed.add("near duplicate", entry.size)
+            elif total[part] + entry.size > caps[part]:
+                full.add(part)
+                removed.add("over max_bytes", entry.size)
+            else:
+                kept.add(entry)
+                total[part] += entry.size
+        seen += len(block)
+        if seen % (10 * COMPARED) == 0 and len(full) < len(shares):
+            report(f"corpus: {seen:,} of {count:,} documents compared")
     entries = kept.array()
     if len(shares) > 1 and len(entries) and 0 in total:
         raise UserError(

@@ -2,7 +2,6 @@
 its signature in a file."""
 
 import re
-import tempfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,10 +24,10 @@ class NearDuplicates:
     with the bands that datasketch takes for the threshold.
 
     Documents come in blocks: `block` signs some texts, `add` decides on them one after another.
-    Signatures are kept in an unnamed file in `folder` (default: the system's temporary one).
+    Signatures are kept in the file `path`, which is begun anew.
     """
 
-    def __init__(self, threshold: float, seed: int, folder: Path | None = None) -> None:
+    def __init__(self, threshold: float, seed: int, path: Path) -> None:
         self._threshold = threshold
         # weights: a missed pair leaks text into the held-out sets, a false one costs a comparison.
         bands = MinHashLSH(
@@ -37,16 +36,13 @@ class NearDuplicates:
         self._bands, self._rows = bands.b, bands.r
         self._empty = MinHash(num_perm=PERMUTATIONS, seed=seed % 2**32, scheme="affine32")
         self._signatures: np.ndarray = np.empty((0, PERMUTATIONS), np.uint32)
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the index
+        self._path = path
+        path.write_bytes(b"")
         self._count = 0
         self._levels: list[tuple[np.ndarray, np.ndarray]] = []
         """Band codes of the documents that stay, sorted, and whose they are: each of shape (bands,
         documents). A level is at least twice as long as the next, so that there are few."""
         self._start_block(np.empty((0, PERMUTATIONS), np.uint32))
-
-    def close(self) -> None:
-        """Drop the file of signatures; nothing can be added any more."""
-        self._file.close()
 
     def block(self, texts: Iterable[str]) -> None:
         """Sign the next documents and look them up among those that stayed before."""
@@ -110,11 +106,10 @@ class NearDuplicates:
             return
         stay = np.array(self._stay)
         needed = self._count + len(stay)
-        self._file.seek(0, 2)
-        self._file.write(self._block[stay].tobytes())
-        self._file.flush()
+        with open(self._path, "ab") as out:
+            out.write(self._block[stay].tobytes())
         shape = (needed, PERMUTATIONS)
-        self._signatures = np.memmap(self._file, dtype=np.uint32, mode="r", shape=shape)
+        self._signatures = np.memmap(self._path, dtype=np.uint32, mode="r", shape=shape)
         owners = np.arange(self._count, needed, dtype=np.uint32)
         self._count = needed
         level = _sorted(self._codes[:, stay], np.tile(owners, (self._bands, 1)))

@@ -123,17 +123,16 @@ def test_shingles_are_word_5_grams() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
-def test_near_duplicates_do_not_depend_on_blocks(prose: Prose, size: int) -> None:
+def test_near_duplicates_do_not_depend_on_blocks(prose: Prose, size: int, tmp_path: Path) -> None:
     """As datasketch finds them one by one, whatever the documents that are looked up together."""
     texts = [edit(prose(i % 40), 20 + i // 2) for i in range(160)]
     random.Random(1).shuffle(texts)
-    near = NearDuplicates(0.7, 5)
+    near = NearDuplicates(0.7, 5, tmp_path / "signatures.bin")
     stays = []
     for start in range(0, len(texts), size):
         block = texts[start : start + size]
         near.block(block)
         stays += [near.add(place) for place in range(len(block))]
-    near.close()
     assert stays == one_by_one(texts, 0.7, 5)
     assert 40 < sum(stays) < 140
 
