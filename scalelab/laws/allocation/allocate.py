@@ -204,7 +204,7 @@ def allocate(
     others = _others(form, fixed or {})
     theta = form.theta(block["params"])[None]
     law = _loss(form, theta, np.zeros(len(form.columns)), 0.0, others)
-    if isinstance(form, PowerSum) and closed.possible(form) and flops and not inference_tokens:
+    if closed.possible(form) and flops and not inference_tokens:
         return _in_closed_form(source, form, [flops], level)[0]
     n, d, total = (float(part[0]) for part in _optima(law, flops, loss, inference_tokens, 1))
     if not np.isfinite(n):
@@ -240,7 +240,7 @@ def along(
     """
     form = registry.get(fit.law)
     _others(form, fixed or {})
-    if isinstance(form, PowerSum) and closed.possible(form):
+    if closed.possible(form):
         return _in_closed_form(fit, form, budgets, None)
     found = []
     for flops in budgets:

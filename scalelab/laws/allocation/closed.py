@@ -5,7 +5,7 @@ G = (alpha A / (beta B))^(1/(alpha+beta)), a = beta / (alpha + beta), b = alpha 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -19,7 +19,7 @@ Interval = tuple[float | None, float | None]
 """None for an open end."""
 
 
-def possible(form: Form) -> bool:
+def possible(form: Form) -> TypeGuard[PowerSum]:
     """Whether the law is a floor and one power of N and of D."""
     return isinstance(form, PowerSum) and sorted(x for _, _, x in form.terms) == ["D", "N"]
 
