@@ -11,6 +11,11 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
+from scalelab.training.launch import MEETING
+
+NO_PEER = ("gloo", "closed by peer", "reset by peer", "Broken pipe", "NCCL", "Timed out waiting")
+"""Words in which backends tell that another process does not answer."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -82,5 +87,17 @@ def join(where: torch.device) -> World:
         where = torch.device("cpu")
     if where.type == "cuda":
         torch.cuda.set_device(where)
-    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    meeting = os.environ.get(MEETING)  # of torchrun: an address and a port
+    dist.init_process_group(
+        "nccl" if where.type == "cuda" else "gloo",
+        init_method=meeting,
+        **({"rank": int(os.environ["RANK"]), "world_size": size} if meeting else {}),
+    )
     return World(dist.get_rank(), size, where)
+
+
+def has_lost_a_process(error: Exception) -> bool:
+    """Whether an error of a run of several processes says that one of the others is gone."""
+    return isinstance(error, (dist.DistError, RuntimeError)) and any(
+        words in str(error) for words in NO_PEER
+    )

@@ -18,6 +18,7 @@ from scalelab.errors import UserError
 from scalelab.files import atomic_folder, digest, read_json, write_json
 from scalelab.models import LanguageModel, attend_to, export
 from scalelab.plan.families import Shape
+from scalelab.plan.identity import result_of, run_id
 from scalelab.plan.labels import label_of
 from scalelab.plan.trunks import common
 from scalelab.provenance import manifest, stage_digest
@@ -41,6 +42,8 @@ class Job:
     corpus: Corpus
     folder: Path
     identity: str
+    """Stands for specification, data and code. A state of other threads or processes is the run's
+    own: what differs is rounding."""
     trunk_identity: str
     threads: int
     world: World
@@ -94,8 +97,6 @@ def job(
     made_by = [
         corpus.manifest["data_hash"],
         stage_digest("train", family=spec["model"]["family"]),
-        threads,
-        world.size,
     ]
     with _owner(folder, label, report) if world.first else nullcontext():
         if world.first:
@@ -106,7 +107,7 @@ def job(
             corpus_folder,
             corpus,
             folder,
-            digest([spec, *made_by]),
+            digest([result_of(spec), *made_by]),
             digest([common(spec), *made_by]),
             threads,
             world,
@@ -141,7 +142,7 @@ def train(
     label = label or label_of(spec)
     with job(spec, corpus_folder, folder, threads, report, label) as this:
         first = this.world.first
-        complete = _complete(folder, this.identity) if first else None
+        complete = _complete(this) if first else None
         if this.world.total([float(bool(complete))])[0]:
             this.report(f"{label}: already complete")
             return complete or {}
@@ -176,7 +177,7 @@ def _result(this: Job, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
     tail = outcome.records[-max(1, len(outcome.records) // 20) :]
     last = sum(record["loss_nats"] for record in tail) / len(tail) if tail else None
     return {
-        "id": digest(spec),
+        "id": run_id(spec),
         "spec": spec,
         "status": outcome.status,
         "reason": outcome.reason,
@@ -196,13 +197,14 @@ def _result(this: Job, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
         "peak_flops_per_second": float(f"{peak:.4g}") or None,
         "mfu": (
             round(tokens * counts.training_flops / outcome.seconds / peak, 4)
-            if outcome.seconds and peak
+            if outcome.seconds and peak and len(outcome.stretches) == 1
             else None
         ),
         "peak_memory_bytes": machine.peak_memory_bytes(where),
         "state_bytes": outcome.checkpoint_bytes,
         "threads": this.threads,
         "processes": this.world.size,
+        "stretches": outcome.stretches,
         "precision": path.precision,
         "weights": str(next(trainer.model.parameters()).dtype).removeprefix("torch."),
         "gradients_by_hand": path.by_hand,
@@ -225,15 +227,17 @@ def _peak(where: Any, path: paths.ComputePath) -> float:
         raise
 
 
-def _complete(folder: Path, identity: str) -> dict[str, Any] | None:
+def _complete(this: Job) -> dict[str, Any] | None:
+    folder = this.folder
     try:
-        result = read_json(folder / "run.json")
+        result: dict[str, Any] = read_json(folder / "run.json")
     except UserError:
         return None
     whole = (folder / "metrics.jsonl").exists() and (
         folder / "checkpoint" / "model.safetensors"
     ).exists()
-    return result if whole and result.get("identity") == identity else None
+    same = (result.get("identity"), result.get("threads")) == (this.identity, this.threads)
+    return result if whole and same else None
 
 
 def _write_checkpoint(

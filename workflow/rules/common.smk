@@ -13,6 +13,7 @@ from scalelab.live.announce import FILE as LIVE_FILE
 from scalelab.live.announce import announce
 from scalelab.plan.command import as_json
 from scalelab.plan.data import source_names
+from scalelab.plan.identity import result_of
 from scalelab.plan.runs import build
 from scalelab.plan.trunks import previous
 from scalelab.provenance import stage_digest
@@ -75,7 +76,7 @@ wildcard_constraints:
 
 
 def spec(wildcards):
-    return canonical_json(RUNS[wildcards.run].spec)
+    return canonical_json(result_of(RUNS[wildcards.run].spec))
 
 
 def train_code(wildcards):
@@ -119,8 +120,13 @@ def run_threads(wildcards):
     return spec["threads"] * spec["processes"]
 
 
-def run_processes(wildcards):
-    return RUNS[wildcards.run].spec["processes"]
+def run_processes(wildcards, output):
+    return processes_option(RUNS[wildcards.run].spec)
+
+
+def processes_option(spec):
+    """How a run is trained, not what: a function of the output, so no reason to train anew."""
+    return f"--processes {spec['processes']}" + (" --sharding" if spec["sharding"] else "")
 
 
 def trunk_of_run(wildcards):
@@ -140,7 +146,7 @@ def state_of(trunk, steps):
 
 
 def trunk_spec(wildcards):
-    return canonical_json(TRUNKS[wildcards.trunk].spec)
+    return canonical_json(result_of(TRUNKS[wildcards.trunk].spec))
 
 
 def trunk_threads(wildcards):
@@ -148,8 +154,8 @@ def trunk_threads(wildcards):
     return spec["threads"] * spec["processes"]
 
 
-def trunk_processes(wildcards):
-    return TRUNKS[wildcards.trunk].spec["processes"]
+def trunk_processes(wildcards, output):
+    return processes_option(TRUNKS[wildcards.trunk].spec)
 
 
 def trunk_code(wildcards):
