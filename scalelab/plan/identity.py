@@ -22,6 +22,11 @@ def shared_by(spec: dict[str, Any]) -> dict[str, Any]:
     return {key: spec[key] for key in ALONE if key in spec}
 
 
+def computed(spec: dict[str, Any]) -> dict[str, Any]:
+    """A specification without those keys, as states of one run have it in common."""
+    return {key: value for key, value in spec.items() if key not in ALONE}
+
+
 def run_id(spec: dict[str, Any]) -> str:
     """12 hexadecimal characters: the digest of what the result of a run depends on."""
     return digest(result_of(spec))

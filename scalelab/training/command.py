@@ -1,13 +1,12 @@
 """The verb `train`."""
 
 import argparse
-import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scalelab.errors import TryAgain, UserError, first_line
+from scalelab.errors import FULL, TryAgain, UserError, first_line, of_system
 from scalelab.logs import add_log_argument, json_argument, reporter
 from scalelab.training.launch import LOST, STOPPED, launch
 from scalelab.training.progress import LAUNCHER
@@ -36,10 +35,6 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-seconds", type=float, default=30, help="between two resume states"
     )
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a disk says that takes no more."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,10 +91,8 @@ def in_processes(
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise UserError(
-            f"{error.filename or args.out}: the disk takes no more ({error.strerror}); free some "
-            "space and run the same command again: the run goes on from its last state"
-        ) from None
+        told = of_system(error, args.out)
+        raise UserError(f"{told}: the run goes on from its last state") from None
     except RuntimeError as error:
         if "WORLD_SIZE" not in os.environ or not has_lost_a_process(error):
             raise

@@ -18,7 +18,7 @@ from scalelab.errors import UserError
 from scalelab.files import atomic_folder, digest, read_json, write_json
 from scalelab.models import LanguageModel, attend_to, export
 from scalelab.plan.families import Shape
-from scalelab.plan.identity import result_of, run_id
+from scalelab.plan.identity import computed, run_id
 from scalelab.plan.labels import label_of
 from scalelab.plan.trunks import common
 from scalelab.provenance import manifest, stage_digest
@@ -107,8 +107,8 @@ def job(
             corpus_folder,
             corpus,
             folder,
-            digest([result_of(spec), *made_by]),
-            digest([common(spec), *made_by]),
+            digest([computed(spec), *made_by]),
+            digest([computed(common(spec)), *made_by]),
             threads,
             world,
             report if world.first else silent,

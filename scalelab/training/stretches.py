@@ -23,7 +23,7 @@ def continued(before: list[Stretch], here: Stretch) -> list[Stretch]:
 
 
 def change(before: list[Stretch], after: list[Stretch]) -> str:
-    """`, by 1 process of 1 thread in place of 2 processes of 1 thread`; nothing without a change."""
+    """`, by 1 process of 1 thread in place of 2 processes of 1 thread`, or nothing."""
     if len(before) == len(after):
         return ""
     return f", by {_in_words(after[-1])} in place of {_in_words(before[-1])}"

@@ -7,7 +7,7 @@ from shlex import quote
 from filelock import FileLock, Timeout
 
 from scalelab import config as study_file
-from scalelab.errors import UserError
+from scalelab.errors import UserError, of_system
 from scalelab.files import canonical, canonical_json, digest, read_json, write_text
 from scalelab.live.announce import FILE as LIVE_FILE
 from scalelab.live.announce import announce
@@ -31,6 +31,12 @@ shell.prefix(f'set -euo pipefail; scalelab() {{{{ {INTERPRETER} -m scalelab "$@"
 os.environ[MANAGER] = manager_identity()
 
 
+def refuse(why):
+    """Exit code 2 with one sentence."""
+    print(f"scalelab: {why}", file=sys.stderr, flush=True)
+    os._exit(2)
+
+
 def read_plan():
     """The plan of the one study given, or exit code 2 with one sentence."""
     try:
@@ -40,8 +46,7 @@ def read_plan():
         study = study_file.load(files[0], workflow.config_settings.config)
         return files[0], build(study)
     except UserError as error:
-        print(f"scalelab: {error}", file=sys.stderr, flush=True)
-        os._exit(2)
+        refuse(error)
 
 
 STUDY_FILE, PLAN = read_plan()
@@ -222,17 +227,14 @@ def of_all_runs(name):
 def hold_folder():
     """One workflow at a time in a folder. The system frees the lock when the process dies."""
     global FOLDER_LOCK
-    Path("results").mkdir(exist_ok=True)
-    FOLDER_LOCK = FileLock("results/.workflow.lock")
     try:
+        Path("results").mkdir(exist_ok=True)
+        FOLDER_LOCK = FileLock("results/.workflow.lock")
         FOLDER_LOCK.acquire(timeout=0)
     except Timeout:
-        print(
-            "scalelab: another snakemake is at work in this folder; wait for it or end it",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(2)
+        refuse("another snakemake is at work in this folder; wait for it or end it")
+    except OSError as error:
+        refuse(of_system(error, "results") or f"results: cannot be written ({error})")
 
 
 def tell_others():
