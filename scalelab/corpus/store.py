@@ -37,7 +37,7 @@ def errors_of_system(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        number = SYSTEM.get(error.sqlite_errorname)
+        number = SYSTEM.get(getattr(error, "sqlite_errorname", ""))
         if number is None:
             raise
         raise OSError(number, os.strerror(number), str(folder)) from None
@@ -65,7 +65,7 @@ class Store:
             self._open()
             whole = self.state("identity") == identity and self._size() >= self.state("end")
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorname", None) in SYSTEM:
+            if getattr(error, "sqlite_errorname", "") in SYSTEM:
                 self.close()
                 raise  # what was read stays
             whole = False

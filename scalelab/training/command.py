@@ -77,6 +77,7 @@ def in_processes(
         return launch(args.words, args.processes, reporter(args.log))
     from scalelab.training.distributed import has_lost_a_process
     from scalelab.training.loop import Interrupted, silent
+    from scalelab.training.step import is_out_of_memory
 
     # Of several processes the first speaks for all.
     first = os.environ.get("RANK", "0") == "0"
@@ -93,7 +94,12 @@ def in_processes(
             raise
         told = of_system(error, args.out)
         raise UserError(f"{told}: the run goes on from its last state") from None
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise UserError(
+                f"{args.out}: out of memory ({first_line(error)}); give the run more memory or "
+                "processes, and run the same command again"
+            ) from None
         if "WORLD_SIZE" not in os.environ or not has_lost_a_process(error):
             raise
         if LAUNCHER in os.environ:  # which knows more

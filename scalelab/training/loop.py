@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from scalelab.errors import UserError
+from scalelab.errors import UserError, first_line
 from scalelab.files import write_text
 from scalelab.models import build
 from scalelab.models.registry import LanguageModel
@@ -23,7 +23,13 @@ from scalelab.training.distributed import World
 from scalelab.training.optimizer import AdamW, FlatAdamW, ordered
 from scalelab.training.progress import FILE, Interrupted, Progress, orphaned
 from scalelab.training.schedule import learning_rate
-from scalelab.training.step import LossScale, OutOfMemory, Stepper, micro_sequences
+from scalelab.training.step import (
+    LossScale,
+    OutOfMemory,
+    Stepper,
+    is_out_of_memory,
+    micro_sequences,
+)
 from scalelab.training.stretches import Stretch, change, continued, from_here
 
 RECORDS = 150
@@ -177,6 +183,10 @@ class Trainer:
                 loss, norm = self.stepper(*self.batches.step(self.done), lr)
             except OutOfMemory as error:
                 return self._end("oom", f"step {self.done + 1}: {error}")
+            except (RuntimeError, MemoryError) as error:  # in the update, or while a batch is read
+                if self.world.size > 1 or not is_out_of_memory(error):
+                    raise
+                return self._end("oom", f"step {self.done + 1}: {first_line(error)}")
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = "loss" if not math.isfinite(loss) else "gradient"
                 return self._end("diverged", f"step {self.done + 1}: the {what} is not finite")

@@ -14,6 +14,7 @@ from small_disk import change, small_disk
 
 from scalelab.cli import main
 from scalelab.config import CorpusConfig
+from scalelab.corpus.documents import Document
 from scalelab.corpus.store import Store, errors_of_system
 from scalelab.files import read_json
 from scalelab.plan.data import fingerprint
@@ -59,8 +60,6 @@ def test_a_corpus_on_a_full_disk_is_one_sentence_and_goes_on_with_room(
 
 
 def test_a_full_disk_in_the_words_of_sqlite_keeps_what_was_read(tmp_path: Path) -> None:
-    from scalelab.corpus.documents import Document
-
     with Store(tmp_path / "work", "one") as store:
         store.add(b"key", Document("name", "text"))
         store.commit(read=1)

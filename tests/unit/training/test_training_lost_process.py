@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,29 @@ from scalelab.training.run import read_metrics
 pytestmark = pytest.mark.slow
 Spec = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).resolve().parents[3]
+KILLED_AT_40 = """
+import os, signal, sys
+from scalelab import cli, files
+replace = os.replace
+
+def kill(source, target):
+    if os.path.basename(target) == "000000040.state":
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+files.os.replace = kill
+cli.main(sys.argv[1:])
+"""
+"""`scalelab`, killed while it writes its state after 40 steps."""
 
 
 def start(
-    spec: dict[str, Any], corpus: Path, out: Path, processes: int, checkpoint_seconds: float = 30
+    spec: dict[str, Any],
+    corpus: Path,
+    out: Path,
+    processes: int,
+    checkpoint_seconds: float = 30,
+    how: Sequence[str] = ("-m", "scalelab"),
 ) -> "subprocess.Popen[str]":
     """The verb, in so many processes of one thread."""
     words = ["train", "--spec", json.dumps(spec), "--corpus", str(corpus), "--out", str(out)]
@@ -31,7 +50,7 @@ def start(
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment.pop(MANAGER, None)
     return subprocess.Popen(
-        [sys.executable, "-m", "scalelab", *words, "--checkpoint-seconds", str(checkpoint_seconds)],
+        [sys.executable, *how, *words, "--checkpoint-seconds", str(checkpoint_seconds)],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -105,10 +124,9 @@ def test_a_lost_process_ends_the_run_and_it_goes_on_with_another_number(
 def test_a_lost_run_of_one_process_goes_on_in_two(
     spec: Spec, corpus_folder: Path, tmp_path: Path, undisturbed: list[float]
 ) -> None:
-    process = start(spec(steps=150), corpus_folder, tmp_path, 1, checkpoint_seconds=0)
-    until_saved(tmp_path, process)
-    process.kill()
-    process.communicate()
+    process = start(spec(steps=150), corpus_folder, tmp_path, 1, 0, ["-c", KILLED_AT_40])
+    process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL
     goes_on({**spec(steps=150), "sharding": True}, corpus_folder, tmp_path, 1, 2, undisturbed)
 
 
