@@ -240,7 +240,8 @@ class ComputeConfig:
     large_threads: Positive = 2
     """Threads of a large run. Part of a run's identity, since sums are ordered by thread."""
     large_processes: Positive = 1
-    """Data-parallel processes of a large run, on one host, each with `large_threads` threads or a
+    """Data-parallel processes of a large run (no part of its identity), on one host, each with
+    `large_threads` threads or a
     device of its own."""
     sharding: bool = False
     """Split weights, gradients and optimiser state over the processes (FSDP)."""
