@@ -169,6 +169,9 @@ class EvaluationConfig:
     sets: tuple[EvaluationSetConfig, ...] = ()
     """Further texts that each run is scored on, e.g. [{name: news, source: files, paths:
     [news/*.txt], tokens: 100k}]. One more set is scored without training anything anew."""
+    measures: tuple[Name, ...] = ()
+    """What each run is measured by beside its loss, e.g. [in_context, induction, logit_lens,
+    calibration] (docs/axes/inside.md). One more is taken without training anything anew."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -240,9 +243,8 @@ class ComputeConfig:
     large_threads: Positive = 2
     """Threads of a large run. Part of a run's identity, since sums are ordered by thread."""
     large_processes: Positive = 1
-    """Data-parallel processes of a large run (no part of its identity), on one host, each with
-    `large_threads` threads or a
-    device of its own."""
+    """Data-parallel processes of a large run, on one host, each with `large_threads` threads or a
+    device of its own. No part of its identity."""
     sharding: bool = False
     """Split weights, gradients and optimiser state over the processes (FSDP)."""
 
