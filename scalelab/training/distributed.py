@@ -87,11 +87,11 @@ def join(where: torch.device) -> World:
         where = torch.device("cpu")
     if where.type == "cuda":
         torch.cuda.set_device(where)
-    meeting = os.environ.get(MEETING)  # of torchrun: an address and a port
     dist.init_process_group(
         "nccl" if where.type == "cuda" else "gloo",
-        init_method=meeting,
-        **({"rank": int(os.environ["RANK"]), "world_size": size} if meeting else {}),
+        init_method=os.environ.get(MEETING),  # of torchrun: the address and port it names
+        rank=int(os.environ["RANK"]),
+        world_size=size,
     )
     return World(dist.get_rank(), size, where)
 

@@ -84,6 +84,8 @@ def test_no_secret_of_the_environment_is_written_anywhere(finished: Finished) ->
             for name, secret in SECRETS.items():
                 assert not any(secret.encode() in one for one in unpacked(content)), (name, path)
     assert seen > 100
+    report = finished.project.root / "results/micro/report.html"
+    assert len(unpacked(report.read_bytes())) > 1, "nothing packed was looked into"
     assert not any(secret in finished.output for secret in SECRETS.values())
     assert [*finished.project.root.glob("results/micro/wandb/*/*.wandb")]
 
