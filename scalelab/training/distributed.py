@@ -13,8 +13,11 @@ from torch import distributed as dist
 
 from scalelab.training.launch import MEETING
 
-NO_PEER = ("gloo", "closed by peer", "reset by peer", "Broken pipe", "NCCL", "Timed out waiting")
-"""Words in which backends tell that another process does not answer."""
+NO_PEER = (
+    *("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting"),
+    "remote process exited",
+)
+"""Words in which gloo and NCCL tell that another process does not answer."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,4 @@ def join(where: torch.device) -> World:
 
 def has_lost_a_process(error: Exception) -> bool:
     """Whether an error of a run of several processes says that one of the others is gone."""
-    return isinstance(error, (dist.DistError, RuntimeError)) and any(
-        words in str(error) for words in NO_PEER
-    )
+    return any(words in str(error) for words in NO_PEER)

@@ -63,9 +63,10 @@ def launch(words: Sequence[str], processes: int, say: Callable[[str], None]) -> 
             if lost:
                 say("the processes of the run have lost each other; " + GO_ON)
             return LOST if lost else max(codes)
-        if codes[first] < 0 and not asked:
+        if codes[first] < 0:
             how = signal.Signals(-codes[first]).name
-            say(f"process {first + 1} of {processes} was ended by {how}; {GO_ON}")
+            if not asked:  # else who asked knows
+                say(f"process {first + 1} of {processes} was ended by {how}; {GO_ON}")
         elif first > 0 and codes[0] != BAD_INPUT:  # else the first one has said it
             told = _errors(folder, first).read_text(encoding="utf-8", errors="replace")
             say(told.rstrip("\n"))
@@ -102,18 +103,19 @@ def _wait(children: Sequence[Child]) -> int | None:
     """Until all have ended, or a while after one has failed: the place of that one, if any."""
     first, since = None, 0.0
     while any(child.poll() is None for child in children):
-        if first is None:
+        if not since and any(child.poll() not in (None, 0, STOPPED) for child in children):
             first, since = _failed(children), time.monotonic()
-        elif time.monotonic() - since > GRACE_SECONDS:
+        if since and time.monotonic() - since > GRACE_SECONDS:
             break
         time.sleep(0.05)
     return _failed(children) if first is None else first
 
 
 def _failed(children: Sequence[Child]) -> int | None:
-    """A process that failed by itself: others only miss it."""
-    fine = (None, 0, STOPPED, LOST)
-    return next((i for i, child in enumerate(children) if child.poll() not in fine), None)
+    """A process that failed by itself, one that was killed first of all: others only miss it."""
+    codes = {rank: child.poll() for rank, child in enumerate(children)}
+    failed = {rank: code for rank, code in codes.items() if code not in (None, 0, STOPPED, LOST)}
+    return min(failed, key=lambda rank: (failed[rank] or 0) > 0) if failed else None
 
 
 def _exit_code(code: int) -> int:
