@@ -10,6 +10,7 @@ seconds grow from one number to the next: 1 is linear. Without --keep the studie
 """
 
 import argparse
+import json
 import math
 import os
 import subprocess
@@ -21,7 +22,8 @@ from pathlib import Path
 from scalelab.files import read_json, write_json
 
 MAKER = Path(__file__).with_name("growth_study.py")
-STUDY = "growth.yaml"
+STUDY, ASKED = "growth.yaml", "asked.json"
+PLAN = "results/growth/plan.json"
 AFTER = ("collect", "fit", "report")
 """What follows the last run, for the sum in the table."""
 
@@ -54,8 +56,8 @@ def measure(folder: Path, runs: int, flat: bool, without: list[str]) -> dict[str
     found = {}
     graph = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", STUDY]
     graph += ["--dry-run", "--quiet"]
-    if "plan" not in without:
-        found["plan"] = timed(scalelab("plan", STUDY, "--json", "plan.json"), folder)
+    if "plan" not in without or not (folder / PLAN).exists():
+        found["plan"] = timed(scalelab("plan", STUDY, "--json", PLAN), folder)
     if "dag" not in without:
         found["dag"] = timed(graph, folder)
     if not (folder / "results/growth/runs.csv").exists():
@@ -71,16 +73,13 @@ def measure(folder: Path, runs: int, flat: bool, without: list[str]) -> dict[str
 
 def commands(folder: Path) -> dict[str, list[str]]:
     """The verbs that follow training, as the workflow's rules call them."""
-    subprocess.run(scalelab("plan", STUDY, "--json", "results/growth/plan.json"), cwd=folder)
-    plan = read_json(folder / "results/growth/plan.json")
+    asked = read_json(folder / ASKED)
+    only = [word for kind in asked["figures"] for word in ("--only", kind)]
     out = "results/growth"
     files = ["--runs", f"{out}/runs.csv", "--laws", f"{out}/laws.json"]
     roots = ["--runs-root", "results/runs"]
-    fits = '[{"law": "chinchilla"}]'
-    answers = '[{"answer": "frontier"}]'
-    if "training.lr" in (folder / STUDY).read_text(encoding="utf-8") and plan["runs"][0]["setting"]:
-        answers = '[{"answer": "frontier"}, {"answer": "optimum", "axis": "lr", "y": "loss_nats"}]'
-    manifest = f"results/corpora/{plan['corpus_id']}/manifest.json"
+    fits, answers = json.dumps(asked["fits"]), json.dumps(asked["answers"])
+    manifest = f"results/corpora/{asked['corpus']}/manifest.json"
     return {
         "collect": scalelab(
             *("collect", "--plan", f"{out}/plan.json", *roots, "--out", f"{out}/runs.csv"),
@@ -90,7 +89,9 @@ def commands(folder: Path) -> dict[str, list[str]]:
             *("fit", f"{out}/runs.csv", "--fits", fits, "--answers", answers, *roots),
             *("--study", "growth", "--json", f"{out}/laws.json"),
         ),
-        "figures": scalelab("figures", *files, *roots, "--or-reason", "--out", f"{out}/figures"),
+        "figures": scalelab(
+            *("figures", *files, *roots, *only, "--or-reason", "--out", f"{out}/figures")
+        ),
         "tables": scalelab("tables", *files, "--out", f"{out}/tables"),
         "report": scalelab(
             *("report", *files, *roots, "--figures", f"{out}/figures", "--manifest", manifest),

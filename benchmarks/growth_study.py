@@ -28,7 +28,8 @@ from scalelab.plan.runs import Plan, Run, build
 from scalelab.training.loop import write_metrics
 from scalelab.training.run import read_metrics
 
-STUDY = "growth.yaml"
+STUDY, ASKED = "growth.yaml", "asked.json"
+"""The study, and what its plan asks of its runs."""
 E, A, ALPHA, B, BETA, CURVATURE, NOISE = 1.1, 10.0, 0.21, 40.0, 0.46, 0.02, 0.003
 RATE, SPEED, LINES, FIRST = 3e-3, 4e9, 60, math.log(257)
 """The best learning rate, FLOPs a second, lines of metrics of a run, the loss of an even guess."""
@@ -94,6 +95,9 @@ def make(folder: Path, counts: tuple[int, int, int, int]) -> None:
         study["axes"] = {"training.lr": [float(f"{value:.4g}") for value in values]}
         del study["training"]["lr"]
     (folder / STUDY).write_text(json.dumps(study, indent=1), encoding="utf-8")
+    plan = plan_of(folder)
+    asked = {"fits": plan.fits, "answers": plan.answers, "figures": plan.figures}
+    write_json(folder / ASKED, {"corpus": plan.corpus_id, "runs": len(plan.runs), **asked})
 
 
 def spread(first: int, last: int, number: int) -> list[int]:
