@@ -5,11 +5,14 @@
 For each number of runs a study is made whose runs are finished without training
 (`growth_study.py`), and each command is a process of its own: `scalelab plan`; Snakemake's graph
 of jobs from nothing (a dry run) and where all runs are there; then collect, fit, figures, tables
-and report, as the workflow calls them. `exponent` is the power of the number of runs by which the
-seconds grow from one number to the next: 1 is linear. Without --keep the studies are removed.
+and report, as the workflow calls them. `seconds` is the wall time, `processor` what the processor
+spent, which other work on the machine disturbs less. The exponents are the powers of the number of
+runs by which the latter grows from one number to the next: 1 is linear. Without --keep the studies
+are removed.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -116,7 +119,12 @@ def timed(words: list[str], folder: Path) -> dict[str, float]:
     if process.returncode:
         told = (folder / "log").read_text(encoding="utf-8")[-2_000:]
         raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {told}")
-    return {"seconds": round(seconds, 2), "megabytes": round(used.ru_maxrss / 1024)}
+    cpu = used.ru_utime + used.ru_stime
+    return {
+        "seconds": round(seconds, 2),
+        "processor": round(cpu, 2),
+        "megabytes": used.ru_maxrss >> 10,
+    }
 
 
 def written(study: Path, name: str) -> dict[str, float]:
@@ -130,23 +138,28 @@ def written(study: Path, name: str) -> dict[str, float]:
 
 
 def table(found: dict[int, dict[str, dict[str, float]]]) -> str:
-    """Lines of a command each: seconds and megabytes for each number of runs, and exponents."""
+    """A line a command: seconds, processor seconds and megabytes for each number, exponents."""
     names = list(dict.fromkeys(name for one in found.values() for name in one))
-    lines = ["".join([f"{'':22}", *(f"{runs:>20,}" for runs in found), "   exponents"])]
-    for name in [*names, "collect + fit + report"]:
-        cells, seconds = "", {}
+    lines = ["".join([f"{'':24}", *(f"{runs:>26,}" for runs in found), "   exponents"])]
+    for name in [*names, " + ".join(AFTER)]:
+        cells, spent = "", {}
         for runs, one in found.items():
-            parts = [one[part] for part in ([name] if name in one else AFTER) if part in one]
-            if len(parts) < (1 if name in one else len(AFTER)):
-                cells += f"{'':>20}"
+            wanted = AFTER if name not in names else (name,)
+            if not all(part in one for part in wanted):
+                cells += f"{'':>26}"
                 continue
-            seconds[runs] = sum(part["seconds"] for part in parts)
-            cells += f"{seconds[runs]:>9.1f} s {max(p['megabytes'] for p in parts):>6.0f} MB"
-        pairs = list(zip(seconds, list(seconds)[1:], strict=False))
-        powers = [math.log(seconds[b] / seconds[a]) / math.log(b / a) for a, b in pairs]
-        lines.append(f"{name:22}{cells}   {' '.join(f'{power:.2f}' for power in powers)}")
+            parts = [one[part] for part in wanted]
+            spent[runs] = sum(part["processor"] for part in parts)
+            seconds = sum(part["seconds"] for part in parts)
+            most = max(part["megabytes"] for part in parts)
+            cells += f"{seconds:>9.1f} ({spent[runs]:>5.1f}) s{most:>5.0f} MB"
+        powers = [
+            math.log(spent[b] / spent[a]) / math.log(b / a) for a, b in itertools.pairwise(spent)
+        ]
+        lines.append(f"{name:24}{cells}   {' '.join(f'{power:.2f}' for power in powers)}")
     for runs, one in found.items():
-        told = [f"{n} {c['file_megabytes']:.2f} MB" for n, c in one.items() if "file_megabytes" in c]
+        files = {name: c["file_megabytes"] for name, c in one.items() if "file_megabytes" in c}
+        told = [f"{name} {size:.2f} MB" for name, size in files.items()]
         lines.append(f"{runs:,} runs, largest files: {', '.join(told)}")
     return "\n".join(lines)
 

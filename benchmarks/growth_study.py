@@ -2,11 +2,11 @@
 
     python benchmarks/growth_study.py --runs 1000 --out FOLDER [--flat] [--finish]
 
-Writes a folder with links to the project and the study file `growth.yaml`. With --finish the smallest run is
-trained, and each other one gets its files: run.json, metrics.jsonl, the evaluation and a folder in
-place of the checkpoint. Losses follow L = E + A N^-alpha + B D^-beta + k (ln(lr / best))^2 with
-0.3% noise. --flat: no seeds and no learning rates, so that each run is a point of its own to the
-laws.
+Writes a folder with links to the project and the study file `growth.yaml`. With --finish the
+smallest run is trained, and each run gets files made after its: run.json, metrics.jsonl, the
+evaluation and a folder in place of the checkpoint. Losses follow
+L = E + A N^-alpha + B D^-beta + k (ln(lr / best))^2 with 0.3% noise. --flat: no seeds and no learning
+rates, so that each run is a point of its own to the laws.
 """
 
 import argparse
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workflow import PARTS, ROOT
 
 from scalelab import config
 from scalelab.evaluation.columns import SCORES
@@ -27,6 +26,7 @@ from scalelab.files import read_json, write_json
 from scalelab.plan.runs import Plan, Run, build
 from scalelab.training.loop import write_metrics
 from scalelab.training.run import read_metrics
+from workflow import PARTS, ROOT
 
 STUDY, ASKED = "growth.yaml", "asked.json"
 """The study, and what its plan asks of its runs."""

@@ -4,16 +4,17 @@ import csv
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scalelab.errors import UserError
 from scalelab.evaluation.columns import SCORES, measure_of, set_of
 from scalelab.files import read_json
 
 REQUIRED = ("id", "label", "N", "D", "loss_nats", "status")
+Item = TypeVar("Item")
 WHOLE_FIT = ("law", "x", "params", "points")
 
 
@@ -105,6 +106,13 @@ class Study:
                     "expected the laws of the same study"
                 )
         return [self.named[name] for name in point.get("runs", ())]
+
+
+def even(items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` items, evenly chosen, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
 def load_study(

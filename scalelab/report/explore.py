@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalelab.figures import numbers
-from scalelab.figures.study import Study, predicted
+from scalelab.figures.study import Study, even, predicted
 from scalelab.laws.result import predict
 from scalelab.report import large, summary
 from scalelab.report.again import power_sum
@@ -35,7 +35,7 @@ def view(study: Study, fit: Mapping[str, Any], places: Mapping[str, int]) -> dic
     columns = columns_of(fit)
     y = str(fit.get("y", "loss_nats"))
     points = []
-    for point in large.even(fit["points"], large.MOST_POINTS):
+    for point in even(fit["points"], large.MOST_POINTS):
         at = {column: _at(fit, point, column) for column in columns}
         runs = study.runs_of(point)
         points.append(

@@ -6,9 +6,9 @@ residuals) are always of all its runs.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from scalelab.figures.study import Run, Study
+from scalelab.figures.study import Run, Study, even
 from scalelab.report.answers import Section
 
 MOST_RUNS = 500
@@ -19,14 +19,6 @@ MOST_ROWS = 300
 """Rows of any other table."""
 MOST_NAMED = 50
 """Warnings, or runs named one by one in a text."""
-Item = TypeVar("Item")
-
-
-def even(items: Sequence[Item], most: int) -> list[Item]:
-    """At most `most` items, evenly chosen, the first and the last among them."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
 def thinned(study: Study) -> Study:
@@ -73,8 +65,7 @@ def left_out(excluded: Sequence[tuple[Run, str]]) -> list[str]:
     """Sentences on runs with a loss that are not in the primary fit; of many, one a reason."""
     if len(excluded) <= MOST_NAMED:
         return [
-            f"{run.label} has a loss but is not in the primary fit: {why}."
-            for run, why in excluded
+            f"{run.label} has a loss but is not in the primary fit: {why}." for run, why in excluded
         ]
     labels: dict[str, list[str]] = {}
     for run, why in excluded:

@@ -11,7 +11,11 @@ from scalelab.report.again import Fits
 def live(study: Study, again: Fits, plan: Mapping[str, Any] | None) -> dict[str, Any]:
     """Names of the template: the data, the scripts, the library, and the planner's own words."""
     shown = large.thinned(study)
-    views, costs, curves = explore.views(study, shown), material.costs(study), material.curves(shown)
+    views, costs, curves = (
+        explore.views(study, shown),
+        material.costs(study),
+        material.curves(shown),
+    )
     budgets = planner.planner(study, again)
     data = {
         "views": views,

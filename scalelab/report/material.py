@@ -8,8 +8,7 @@ from urllib.parse import quote
 
 from scalelab.errors import UserError
 from scalelab.figures.cost import QUANTITIES
-from scalelab.figures.study import Run, Study, read_curve
-from scalelab.report.large import even
+from scalelab.figures.study import Run, Study, even, read_curve
 
 CURVE_POINTS, ALL_POINTS = 200, 9_000
 """Points of one training curve at most, and of all together."""

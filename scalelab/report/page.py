@@ -13,7 +13,7 @@ from scalelab import figures
 from scalelab.errors import UserError
 from scalelab.figures import numbers
 from scalelab.figures.law_panel import excluded
-from scalelab.figures.study import Study
+from scalelab.figures.study import Study, even
 from scalelab.files import write_text
 from scalelab.report import answers, cost, large, material, sets, summary, texts, weight
 from scalelab.report.again import Fits, fits_again
@@ -117,7 +117,7 @@ def context(
         "answer": told,
         "answer_asked": answers.lead(study) if told != answers.lead(study) else [],
         "residual_statement": summary.residual_statement(rows),
-        "sizes": large.even(rows, large.MOST_ROWS),
+        "sizes": even(rows, large.MOST_ROWS),
         "sizes_note": large.rows_note(len(rows), "tables/runs.csv and tables/cost.csv"),
         "several_tokens": summary.several_tokens(rows),
         "goal": summary.GOAL,

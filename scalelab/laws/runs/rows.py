@@ -43,6 +43,7 @@ def failed(status: Any) -> bool:
 
 def exclude(frame: "DataFrame", y: str) -> tuple["DataFrame", list[dict[str, str | None]]]:
     """The rows that can be used, and {id, label, reason} of each that failed or has no loss."""
+
     def column(name: str) -> list[Any]:
         return frame[name].tolist() if name in frame.columns else [None] * len(frame)
 
