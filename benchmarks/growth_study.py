@@ -5,8 +5,8 @@
 Writes a folder with links to the project and the study file `growth.yaml`. With --finish the
 smallest run is trained, and each run gets files made after its: run.json, metrics.jsonl, the
 evaluation and a folder in place of the checkpoint. Losses follow
-L = E + A N^-alpha + B D^-beta + k (ln(lr / best))^2 with 0.3% noise. --flat: no seeds and no learning
-rates, so that each run is a point of its own to the laws.
+L = E + A N^-alpha + B D^-beta + k (ln(lr / best))^2 with 0.3% noise. --flat: no seeds and no
+learning rates, so that each run is a point of its own to the laws.
 """
 
 import argparse
