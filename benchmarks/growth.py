@@ -130,11 +130,12 @@ def timed(words: list[str], folder: Path) -> dict[str, float]:
 
 
 def written(study: Path, name: str) -> dict[str, float]:
-    """Megabytes of the page, or of the largest figure."""
+    """Megabytes of the page, or of the largest vector file of a figure."""
     if name == "report":
         return {"file_megabytes": (study / "report.html").stat().st_size / 1e6}
     if name == "figures":
-        sizes = [path.stat().st_size for path in (study / "figures").iterdir()]
+        drawn = [path for end in ("pdf", "svg") for path in study.glob(f"figures/*.{end}")]
+        sizes = [path.stat().st_size for path in drawn]
         return {"file_megabytes": max(sizes) / 1e6}
     return {}
 

@@ -12,7 +12,8 @@ MOST_BYTES = 5_000_000
 def lighten(pictures: Sequence[dict[str, Any]], folder: Path, excess: int) -> None:
     """Take `excess` bytes out of the pictures, the largest first.
 
-    Each gets a PNG at half the pixels of that for print where this helps; if that is not enough, they are left out (`uri` None).
+    Each gets a PNG at half the pixels where this helps, since figures are made for print; if that
+    is not enough, they are left out (`uri` None).
     """
     for left_out in (False, True):
         for picture in sorted(pictures, key=lambda one: len(one["uri"] or ""), reverse=True):

@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 from scalelab.config import parse
 from scalelab.plan import runs as planning
@@ -13,14 +14,19 @@ WIDTHS, TOKENS, SEEDS, RATES = 20, 10, 2, 5
 
 def test_a_plan_of_2000_runs_reads_its_text_once(monkeypatch):
     """Versions and files of a corpus take a while to read, and hashes of whole plans grow."""
-    asked = []
-    read = planning.fingerprint
-    monkeypatch.setattr(
-        planning, "fingerprint", lambda config: asked.append(config) or read(config)
-    )
-    digested = []
-    digest = planning.digest
-    monkeypatch.setattr(planning, "digest", lambda value: digested.append(value) or digest(value))
+    calls: dict[str, int] = {}
+
+    def counted(name: str) -> None:
+        function = getattr(planning, name)
+
+        def call(value: Any) -> Any:
+            calls[name] = calls.get(name, 0) + 1
+            return function(value)
+
+        monkeypatch.setattr(planning, name, call)
+
+    counted("fingerprint")
+    counted("digest")
     plan = build(
         parse(
             {
@@ -36,9 +42,8 @@ def test_a_plan_of_2000_runs_reads_its_text_once(monkeypatch):
     )
     assert len(plan.runs) == WIDTHS * TOKENS * SEEDS * RATES == 2000
     assert len({run.id for run in plan.runs}) == len({run.label for run in plan.runs}) == 2000
-    assert len(asked) == 1
-    # One a run, one of the corpus and one of the evaluation.
-    assert len(digested) == 2002
+    # A digest a run, one of the corpus and one of the evaluation.
+    assert calls == {"fingerprint": 1, "digest": 2002}
 
 
 def test_functions_of_a_job_do_not_go_through_all_runs():
