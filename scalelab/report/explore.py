@@ -29,8 +29,8 @@ def view(study: Study, fit: Mapping[str, Any], places: Mapping[str, int]) -> dic
     """A fit as the page's scripts read it: `points`, `band`, `lines`, `refit` and the rest.
 
     `runs` of a point are places in the list of runs, with their whole number as `of` where the page
-    lacks some. `refit` is None where the page can fit the
-    law again without some points, else the sentence that says why not.
+    lacks some. `refit` is None where the page can fit the law again without some points, else the
+    sentence that says why not.
     """
     columns = columns_of(fit)
     y = str(fit.get("y", "loss_nats"))
