@@ -4,7 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 MOST_BYTES = 5_000_000
 
@@ -35,6 +35,6 @@ def small(path: Path) -> str | None:
     pixels = imread(path)
     height, width = (length // 2 * 2 for length in pixels.shape[:2])
     blocks = pixels[:height, :width].reshape(height // 2, 2, width // 2, 2, -1)
-    drawn = io.BytesIO()
-    imsave(drawn, blocks.mean((1, 3)), format="png", metadata={"Software": None})
+    drawn, unsigned = io.BytesIO(), cast(Any, {"Software": None})
+    imsave(drawn, blocks.mean((1, 3)), format="png", metadata=unsigned)
     return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
