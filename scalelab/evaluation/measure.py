@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,12 @@ import numpy as np
 
 from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
-from scalelab.evaluation.measures import Subject, get
+from scalelab.evaluation.measures import FEWEST, NotMeasured, Subject, get
 from scalelab.files import read_json, write_json
 from scalelab.plan.labels import label_of
 from scalelab.provenance import manifest
 from scalelab.training import machine
-
-FEWEST = 8
-"""Windows that a standard error is made of, at least."""
+from scalelab.training.batches import Batches
 
 
 def take(
@@ -30,8 +30,7 @@ def take(
     """Take a measure of a run and write it to `out`.
 
     `settings` holds measure, split, windows (how many at most) and seed. What cannot be measured
-    (the run did not end well, or no document is as long as the context of a model that sees
-    documents alone) has a reason in the place of estimates.
+    (the run did not end well, there is too little text) has a reason in the place of estimates.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -42,38 +41,64 @@ def take(
         "run": run["id"],
         "settings": settings,
         "estimates": {},
-        "windows": 0,
-        "reason": None if run["status"] == "ok" else f"the run ended as {run['status']}",
+        "reason": None,
         "seconds": None,
         "provenance": manifest([run["spec"], settings], corpus.manifest["data_hash"]),
     }
-    if result["reason"] is None:
-        context = run["spec"]["model"]["context"]
-        alone = run["spec"]["training"].get("attention", "stream") == "documents"
-        windows = windows_of(corpus, settings["split"], context, settings["windows"], alone)
-        result["windows"] = len(windows)
-        if len(windows) < FEWEST:
-            of = "documents as long as" if alone else "windows of"
-            result["reason"] = f"{len(windows)} {of} its context, expected {FEWEST} or more"
-        else:
-            machine.set_up(threads)
-            began = time.monotonic()
-            subject = Subject(
-                open_checkpoint(run_folder / "checkpoint"),
-                windows,
-                np.unique(corpus.tokens[settings["split"]]),
-                corpus.separator,
-                settings["seed"],
-            )
-            found = get(settings["measure"])(subject)
-            result["estimates"] = {
-                name: {"value": one.value, "se": one.se} for name, one in found.items()
-            }
-            result["seconds"] = round(time.monotonic() - began, 3)
+    began = time.monotonic()
+    try:
+        found = get(settings["measure"])(subject_of(run_folder, run, corpus, settings, threads))
+        result["estimates"] = {name: asdict(one) for name, one in found.items()}
+        result["seconds"] = round(time.monotonic() - began, 3)
+    except NotMeasured as reason:
+        result["reason"] = str(reason)
     told = ", ".join(f"{name} {one['value']:.4g}" for name, one in result["estimates"].items())
     report(f"{label_of(run['spec'])}: {settings['measure']}: {told or result['reason']}")
     write_json(out, result)
     return result
+
+
+def subject_of(
+    folder: Path, run: dict[str, Any], corpus: Corpus, settings: dict[str, Any], threads: int
+) -> Subject:
+    """The model of a run and the text that it is asked about; `NotMeasured` where there is none."""
+    if run["status"] != "ok":
+        raise NotMeasured(f"the run ended as {run['status']}")
+    context, most = run["spec"]["model"]["context"], settings["windows"]
+    alone = run["spec"]["training"].get("attention", "stream") == "documents"
+    windows = windows_of(corpus, settings["split"], context, most, alone)
+    if len(windows) < FEWEST:
+        of = "documents as long as" if alone else "windows of"
+        raise NotMeasured(f"{len(windows)} {of} its context, expected {FEWEST} or more")
+    machine.set_up(threads)
+    return Subject(
+        model=open_checkpoint(folder / "checkpoint"),
+        windows=windows,
+        blocks=partial(blocks_of, corpus, run, most),
+        known=np.unique(corpus.tokens[settings["split"]]),
+        separator=corpus.separator,
+        seed=settings["seed"],
+    )
+
+
+def blocks_of(corpus: Corpus, run: dict[str, Any], most: int, seen: bool) -> np.ndarray:
+    """(W, context + 1) ids of blocks of the training split that a run saw, or would see next.
+
+    At most `most` of each, evenly apart in the order in which they were seen.
+    """
+    recipe, context = run["spec"]["training"], run["spec"]["model"]["context"]
+    data = Batches(
+        corpus.tokens["train"],
+        context,
+        recipe["batch_tokens"],
+        run["spec"]["seed"],
+        recipe.get("unique_tokens"),
+    )
+    ended = min(run["D"] // context, data.unique or len(data.order))
+    order = data.order[:ended] if seen else data.order[ended:]
+    if len(order) > most:
+        order = order[np.linspace(0, len(order) - 1, most).round().astype(int)]
+    return np.asarray(data.tokens[order[:, None] * context + data.offsets], dtype=np.int64)
 
 
 def open_checkpoint(folder: Path) -> Any:

@@ -121,13 +121,14 @@ def _optimum_table(block: Mapping[str, Any]) -> Table:
 
 
 def _trend_table(block: Mapping[str, Any]) -> Table:
-    header = ("Measure", "Smallest", "Largest", "Change a tenfold of N", "Sizes", "Steady")
+    header = ("Measure", "D", "Smallest", "Largest", "Change a tenfold of N", "Sizes", "Steady")
     rows: list[tuple[str, ...]] = []
     for row in block["rows"]:
         ends = [digits(row["sizes"][place]["value"]) for place in (0, -1)]
         change = _range([row["slope"], *row["interval"]]).replace("-", MINUS)
         steady = "yes" if row["steady"] else "no"
-        rows.append((row["column"], *ends, change, str(len(row["sizes"])), steady))
+        at = numbers.short(row["tokens"]) if row["tokens"] else "the most"
+        rows.append((row["column"], at, *ends, change, str(len(row["sizes"])), steady))
     return header, rows
 
 
@@ -162,10 +163,20 @@ def csv_rows(study: Study) -> list[Row]:
 
 
 def _trend_rows(one: Mapping[str, Any], level: float | None) -> list[Row]:
-    head = ("trend", one["column"])
-    slope = (*head, "line", None, None, "slope", one["slope"], *one["interval"], level, "a tenfold")
+    head, tokens = ("trend", one["column"]), one["tokens"]
+    slope = (
+        *head,
+        "line",
+        None,
+        tokens,
+        "slope",
+        one["slope"],
+        *one["interval"],
+        level,
+        "a tenfold",
+    )
     return [slope] + [
-        (*head, "size", size["N"], None, "mean", size["value"], None, None, None, "")
+        (*head, "size", size["N"], tokens, "mean", size["value"], None, None, None, "")
         for size in one["sizes"]
     ]
 

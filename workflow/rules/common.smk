@@ -56,6 +56,8 @@ os.environ[LIVE] = str(Path(STUDY, LIVE_FILE).resolve())  # progress lines count
 CORPORA = "results/corpora"
 RUN = "results/runs/{run}"
 RUNS = {run.id: run for run in PLAN.runs}
+# By FLOPs, so that no large run is left for the end. Looked up for each job, so it is no list.
+RANK = {run.id: len(PLAN.runs) - place for place, run in enumerate(PLAN.runs)}
 EVALUATION = f"eval/{PLAN.evaluation_id}.json"
 FITS, ANSWERS = canonical(list(PLAN.fits)), canonical(list(PLAN.answers))
 FIGURES = PLAN.figures
@@ -187,8 +189,7 @@ def as_option(name, path):
 
 
 def costliest_first(wildcards):
-    """Rank by FLOPs, so that no large run is left for the end."""
-    return len(RUNS) - list(RUNS).index(wildcards.run)
+    return RANK[wildcards.run]
 
 
 def after_training(wildcards):

@@ -15,6 +15,8 @@ import torch
 
 from scalelab.errors import UserError
 
+FEWEST = 8
+"""Windows that a standard error is made of, at least."""
 BATCH_TOKENS = 2048
 """Tokens at once: logits of all of them are held."""
 FINAL_NORMS = (
@@ -22,6 +24,10 @@ FINAL_NORMS = (
     *("gpt_neox.final_layer_norm", "model.decoder.final_layer_norm"),
 )
 """Where families of transformers keep the norm before the head."""
+
+
+class NotMeasured(Exception):
+    """Why a run cannot be measured: its result then has this reason."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Subject:
     """A causal model of transformers, with attention that gives its weights."""
     windows: np.ndarray
     """Held-out text, (W, T + 1): the separator, then a document's first tokens."""
+    blocks: Callable[[bool], np.ndarray]
+    """Blocks of the training split, (W, T + 1), that the run has seen, or has not."""
     known: np.ndarray
     """Ids that the held-out text holds, sorted."""
     separator: int
@@ -49,6 +57,26 @@ class Subject:
     def context(self) -> int:
         """T, tokens that the model reads at once."""
         return int(self.windows.shape[1]) - 1
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Blocks that the run was trained on."""
+        return self._enough(seen=True)
+
+    @property
+    def unseen(self) -> np.ndarray:
+        """Blocks that the run would have seen next, had it gone on."""
+        return self._enough(seen=False)
+
+    def _enough(self, seen: bool) -> np.ndarray:
+        found = self.blocks(seen)
+        if len(found) < FEWEST:
+            which = "saw" if seen else "did not see"
+            raise NotMeasured(
+                f"{len(found)} blocks of the training split that the run {which}, expected "
+                f"{FEWEST} or more"
+            )
+        return found
 
 
 Make = Callable[[Subject], Mapping[str, Estimate]]

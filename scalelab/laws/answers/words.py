@@ -102,8 +102,9 @@ def _trend(block: Mapping[str, Any]) -> list[str]:
         first, last = row["sizes"][0], row["sizes"][-1]
         low, high = row["interval"]
         sign = low is not None and high is not None and (low > 0 or high < 0)
+        at = f" at D = {row['tokens']:.3g}" if row["tokens"] else ""
         told.append(
-            f"{row['column']} goes from {digits(first['value'])} at N = {first['N']:.3g} to "
+            f"{row['column']}{at} goes from {digits(first['value'])} at N = {first['N']:.3g} to "
             f"{digits(last['value'])} at N = {last['N']:.3g}: "
             f"{with_ends(row['slope'], row['interval'])} a tenfold ({block['level']:.0%} interval)"
             + ("" if sign else ", which may be none")

@@ -11,11 +11,19 @@ import torch
 
 from scalelab.cli import main
 from scalelab.corpus.shards import load
-from scalelab.evaluation.measure import open_checkpoint, take, windows_of
-from scalelab.evaluation.measures import Subject, calibration, in_context, induction, logit_lens
+from scalelab.evaluation.measure import blocks_of, open_checkpoint, take, windows_of
+from scalelab.evaluation.measures import (
+    Subject,
+    calibration,
+    in_context,
+    induction,
+    logit_lens,
+    membership,
+)
 from scalelab.evaluation.run import load_model
 from scalelab.files import read_json, write_json
 from scalelab.plan.measures import names
+from scalelab.training.batches import Batches
 
 VOCABULARY = 12
 SEPARATOR = 0
@@ -41,7 +49,8 @@ def subject(model: Any, windows: np.ndarray | None = None) -> Subject:
     """A model before random windows of 32 tokens."""
     rng = np.random.default_rng(1)
     text = rng.integers(1, VOCABULARY, (40, 33)) if windows is None else windows
-    return Subject(model, text, np.arange(VOCABULARY), SEPARATOR, seed=3)
+    known = np.arange(VOCABULARY)
+    return Subject(model, text, lambda seen: text[seen::2], known, SEPARATOR, seed=3)
 
 
 def even(ids: torch.Tensor) -> torch.Tensor:
@@ -139,6 +148,51 @@ def test_the_gain_from_context_is_early_less_late() -> None:
     assert found["gain_nats"].value == pytest.approx(np.log(VOCABULARY))
 
 
+def test_a_model_that_knows_what_it_saw_gives_it_away() -> None:
+    """Sure of every token of the blocks that it saw, and of no other."""
+    rng = np.random.default_rng(2)
+    text = rng.integers(1, VOCABULARY, (80, 33))
+    known = {tuple(row[:-1]): row for row in text[1::2].tolist()}
+
+    def memory(ids: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(*ids.shape, VOCABULARY)
+        for number, row in enumerate(ids.tolist()):
+            whole = known.get(tuple(row))
+            if whole:
+                logits[number, torch.arange(len(row)), torch.tensor(whole[1:])] = 50.0
+        return logits
+
+    found = membership.membership(subject(ByHand(memory), text))
+    assert found["auc"].value == found["extracted"].value == 1
+    assert found["extracted_unseen"].value == 0
+    assert found["gap_nats"].value == pytest.approx(np.log(VOCABULARY))
+    none = membership.membership(subject(ByHand(even), text))
+    assert none["auc"].value == 0.5
+    assert none["gap_nats"].value == none["extracted"].value == pytest.approx(0, abs=1e-6)
+
+
+def test_guesses_by_loss_against_a_count_of_pairs() -> None:
+    rng = np.random.default_rng(5)
+    seen, unseen = rng.integers(0, 9, 40).astype(float), rng.integers(2, 12, 50).astype(float)
+    pairs = [(a < b) + (a == b) / 2 for a in seen for b in unseen]
+    assert membership.area(seen, unseen) == pytest.approx(np.mean(pairs))
+    assert membership.advantage(np.array([1.0, 3.0]), np.array([2.0, 2.5])) == 0.5 - 0.5
+
+
+def test_seen_blocks_are_those_of_the_steps_and_unseen_ones_are_not(
+    trained: Path, corpus_folder: Path
+) -> None:
+    run = read_json(trained / "run.json")
+    corpus = load(corpus_folder)
+    recipe = run["spec"]["training"]
+    data = Batches(corpus.tokens["train"], 16, recipe["batch_tokens"], run["spec"]["seed"])
+    stepped = {tuple(row) for step in range(run["steps"]) for row in data.step(step)[0].tolist()}
+    seen, unseen = (blocks_of(corpus, run, 10**6, one)[:, :-1] for one in (True, False))
+    assert {tuple(row) for row in seen.tolist()} == stepped
+    assert len(seen) + len(unseen) == (len(corpus.tokens["train"]) - 1) // 16
+    assert not stepped & {tuple(row) for row in unseen.tolist()}
+
+
 def test_layers_that_change_nothing_decide_nothing() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -180,7 +234,8 @@ def test_the_checkpoint_gives_the_losses_of_the_run(trained: Path, corpus_folder
     ids = torch.from_numpy(windows)
     with torch.inference_mode():
         ours = model.eval().losses(ids[:, :-1], ids[:, 1:]).double().numpy()
-    told = Subject(open_checkpoint(trained / "checkpoint"), windows, windows[0], 0, 1)
+    opened = open_checkpoint(trained / "checkpoint")
+    told = Subject(opened, windows, lambda seen: windows, windows[0], 0, 1)
     found = in_context.in_context(told)
     assert found["late_nats"].value == pytest.approx(ours[:, 14:16].mean(), abs=1e-4)
 
