@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalelab.plan.families import Counts, Shape, count
-from scalelab.plan.passes import FP32, LONGEST_BY_HAND, MICRO_TOKENS, Pass, held
+from scalelab.plan.passes import FP32, LONGEST_BY_HAND, Pass, held, quick_sequences
 
 INTERPRETER = 148 << 20
 """Bytes of python with torch 2.13 and this package loaded, before there is a model."""
 LOADED_ON_CUDA = 1 << 30
 """Bytes of a device that its driver and its libraries of products take: assumed, not measured."""
-HEAP = {"cpu": 1.5, "mps": 1.1, "cuda": 1.1}
+HEAP = {"cpu": 1.55, "mps": 1.1, "cuda": 1.1}
 """What an allocator takes over what lives. On a processor it is measured (benchmarks/memory.py):
 glibc below 2.38 finds no use for a freed block in a request of that size that is to be aligned. On
 accelerators, whose allocator keeps blocks by size, it is assumed."""
@@ -122,11 +122,6 @@ def of_process(
         fixed=LOADED_ON_CUDA if how.device == "cuda" else INTERPRETER,
         device=how.device,
     )
-
-
-def quick_sequences(shape: Shape, sequences: int, device: str) -> int:
-    """Sequences of one pass where memory does not limit them, of those of a process."""
-    return max(1, min(sequences, MICRO_TOKENS[device] // shape.context))
 
 
 def _gathered(shape: Shape, counts: Counts) -> int:

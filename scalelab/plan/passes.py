@@ -49,6 +49,11 @@ class Held:
         return self.kept + self.workspace
 
 
+def quick_sequences(shape: Shape, sequences: int, device: str) -> int:
+    """Sequences of one pass where memory does not limit them, of those of a process."""
+    return max(1, min(sequences, MICRO_TOKENS[device] // shape.context))
+
+
 def held(shape: Shape, how: Pass) -> Held:
     """What a pass keeps and the most that it holds.
 
