@@ -1,6 +1,6 @@
 """Memory of one training process, by what holds it, from the specification of a run.
 
-Parameters, gradients and the two moments of AdamW are fp32 and flat (`scalelab.training.optimizer`):
+Parameters, gradients and AdamW's two moments are fp32 and flat (`scalelab.training.optimizer`):
 4 + 4 + 8 = 16 bytes a parameter, no second copy of the weights beside them. Rajbhandari et al. 2019
 (ZeRO, arXiv:1910.02054, section 3.1) count 16 too, as 2 + 2 + 12 for 16-bit weights and gradients
 with fp32 masters. Split over P processes (FSDP, their stage 3, section 5.3) each holds a P-th of
@@ -18,12 +18,14 @@ INTERPRETER = 148 << 20
 """Bytes of python with torch 2.13 and this package loaded, before there is a model."""
 LOADED_ON_CUDA = 1 << 30
 """Bytes of a device that its driver and its libraries of products take: assumed, not measured."""
-HEAP = {"cpu": 1.55, "mps": 1.1, "cuda": 1.1}
-"""What an allocator takes over what lives. On a processor it is measured (benchmarks/memory.py):
-glibc below 2.38 finds no use for a freed block in a request of that size that is to be aligned. On
-accelerators, whose allocator keeps blocks by size, it is assumed."""
-MAPPED = 32 << 20
-"""Blocks from this size on the system gives one by one and takes back: nothing is added."""
+HEAP, HEAP_OF_SCORES, CACHED = 1.5, 0.5, 1.1
+"""What an allocator takes for each byte that lives, and on a processor besides for each byte of
+products of queries and keys by hand. Measured for glibc before 2.38 (benchmarks/memory.py), which
+rarely finds use for a freed block in a request of that size that is to be aligned; CACHED, of the
+allocators of accelerators, is assumed."""
+BUILDING_BYTES = 4
+"""Bytes a parameter of the tensors that the flat ones are made from: the process keeps them and
+later passes use them."""
 BATCH_BYTES = 18
 """A token read ahead: its place and its value in 64 bits, and as it lies in the shard."""
 AHEAD_TOKENS = 1 << 16
@@ -43,11 +45,12 @@ class Memory:
     optimizer: int
     """AdamW's two moments, fp32."""
     activations: int
-    """What a pass holds at its worst moment, with what the allocator adds."""
+    """What a pass holds at its worst moment, with what the allocator adds; on a CPU no less than
+    what building the model has left free."""
     data: int
     """Tokens read ahead, and the order of the blocks of the corpus."""
     saving: int
-    """A resume state while it is put together; activations are free then."""
+    """A resume state while it is put together in the host's memory."""
     fixed: int
     """The interpreter with its libraries, or what they take of a device."""
     device: str
@@ -59,11 +62,17 @@ class Memory:
         return self.parameters + self.gradients + self.optimizer
 
     @property
+    def training(self) -> int:
+        """Bytes of the device while it trains; of the process where the device is the CPU."""
+        data = self.data if self.device == "cpu" else 0
+        return self.fixed + self.model + self.activations + data
+
+    @property
     def peak(self) -> int:
-        """Bytes of the device at the worst moment; of the process where the device is the CPU."""
-        if self.device == "cpu":
-            return self.fixed + self.model + self.data + max(self.activations, self.saving)
-        return self.fixed + self.model + self.activations
+        """Bytes of the device at the worst moment, a state that is saved included: on a CPU it is
+        put together beside what passes have left free, unless it fits in there."""
+        beside = self.device == "cpu" and self.saving > self.activations
+        return self.training + (self.saving if beside else 0)
 
     @property
     def host(self) -> int:
@@ -78,7 +87,7 @@ def of_run(
 
     corpus_tokens: of the training split, D of the run where it is 0. micro: sequences of a pass; as
     many as training takes where there is memory for them, unless given. Where precision or path are
-    found by measurement (auto), the larger is assumed: fp32, by hand on a processor up to 512 tokens.
+    measured (auto), the larger is assumed: fp32, and by hand on a processor up to 512 tokens.
     """
     training, shape = spec["training"], Shape(**spec["model"])
     processes = int(spec.get("processes", 1))
@@ -108,15 +117,16 @@ def of_process(
     shape: Shape, how: Pass, shards: int = 1, batch_tokens: int = 0, corpus_tokens: int = 0
 ) -> Memory:
     """Memory of one process that computes passes so, of a model split over `shards` processes."""
-    counts, held_bytes = count(shape), held(shape, how)
+    counts = count(shape)
     owned = -(-counts.n_total // shards)
     gathered = _gathered(shape, counts) if shards > 1 else 0
     ahead = max(AHEAD_TOKENS, batch_tokens)
+    building = BUILDING_BYTES * counts.n_total if how.device == "cpu" else 0
     return Memory(
         parameters=FP32 * (owned + gathered),
         gradients=FP32 * (owned + gathered),
         optimizer=2 * FP32 * owned,
-        activations=round(held_bytes.peak * _heap(shape, how)),
+        activations=max(_allocated(shape, how), building),
         data=BATCH_BYTES * ahead + 16 * batch_tokens + 8 * (corpus_tokens // shape.context),
         saving=STATE_BYTES * counts.n_total,
         fixed=LOADED_ON_CUDA if how.device == "cuda" else INTERPRETER,
@@ -131,13 +141,11 @@ def _gathered(shape: Shape, counts: Counts) -> int:
     return counts.n_total - counts.blocks + 2 * counts.blocks // shape.depth
 
 
-def _heap(shape: Shape, how: Pass) -> float:
-    """What the allocator adds: nothing to blocks that are mapped one by one."""
+def _allocated(shape: Shape, how: Pass) -> int:
+    """Bytes of the activations with what the allocator adds."""
+    live = held(shape, how).peak
     if how.device != "cpu":
-        return HEAP[how.device]
-    tokens = how.sequences * shape.context
-    stream, inner = FP32 * tokens * shape.width, how.width * tokens * shape.width
-    scores = how.width * tokens * shape.heads * shape.context if how.by_hand else 0
-    blocks = [stream] * 2 + [inner] * 3 + [3 * inner] + [4 * inner] * 2 + [scores]
-    small = sum(size for size in blocks if size < MAPPED)
-    return 1 + (HEAP["cpu"] - 1) * small / sum(blocks)
+        return round(CACHED * live)
+    blocks = 1 if how.checkpointed else shape.depth
+    scores = how.width * how.sequences * shape.context**2 * shape.heads * blocks
+    return round(HEAP * live + (HEAP_OF_SCORES * scores if how.by_hand else 0))
