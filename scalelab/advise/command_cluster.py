@@ -94,9 +94,9 @@ def as_text(rows: list[Row], cluster: Cluster) -> str:
         f"{gpu.flops_per_second / 1e12:,.0f} TFLOP/s dense bf16 ({gpu.source}); "
         f"{cluster.gpus_per_node} a node",
         "",
-        "memory of one GPU in GiB (2^30 bytes)",
+        "memory of one GPU in GiB (2^30 bytes), and of the host's for a run's first process",
         f"{'N':>10}{'D':>10}{'parameters':>12}{'gradients':>11}{'optimiser':>11}"
-        f"{'activations':>13}{'in all':>9}  layout",
+        f"{'activations':>13}{'in all':>9}{'host':>8}  layout",
     ]
     lines += [_memory_line(one) for one in rows]
     lines += [
@@ -115,8 +115,8 @@ def _memory_line(one: Row) -> str:
     if layout is None:
         return f"{start}  does not fit"
     memory = layout.memory
-    parts = (memory.parameters, memory.gradients, memory.optimizer, memory.activations, memory.peak)
-    cells = zip(parts, (12, 11, 11, 13, 9), strict=True)
+    parts = (memory.parameters, memory.gradients, memory.optimizer, memory.activations)
+    cells = zip((*parts, memory.peak, memory.host), (12, 11, 11, 13, 9, 8), strict=True)
     return (
         start
         + "".join(f"{_sized(part / GIB):>{width}}" for part, width in cells)

@@ -63,7 +63,7 @@ def test_what_is_kept_is_what_is_counted(by_hand: bool) -> None:
 
 
 def kept_bytes(model: Any, shape: Shape) -> int:
-    """Bytes that the graph of a forward pass keeps beside the parameters and the head's gradient."""
+    """Bytes that the graph of a forward pass keeps beside parameters and tokens."""
     kept: dict[int, int] = {}
     tensors = []
     known = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
