@@ -17,16 +17,20 @@ rule corpus:
         ENVIRONMENT
     threads: workflow.cores
     params:
+        results=subpath(output.data_hash, ancestor=3),
         spec=lambda wildcards: as_argument(PLAN.corpora[wildcards.corpus], wildcards.corpus),
         code=corpus_code,
     shell:
-        "scalelab corpus --spec {params.spec:q}"
-        " --out results/corpora/{wildcards.corpus} --log {log:q}"
+        in_results(
+            "scalelab corpus --spec {params.spec:q}"
+            " --out results/corpora/{wildcards.corpus} --log {log:q}"
+        )
 
 
 rule evaluation_set:
     input:
         data_hash="results/corpora/{corpus}/data_hash",
+        files=corpus_files("results/corpora/{corpus}"),
     output:
         manifest="results/corpora/{corpus}/sets/{set}/manifest.json",
         tokens="results/corpora/{corpus}/sets/{set}/tokens.bin",

@@ -4,6 +4,8 @@ rule evaluate:
         run=f"{RUN}/run.json",
         checkpoint=f"{RUN}/checkpoint",
         sets=sets_of_run,
+        files=corpus_of_run,
+        tokens=files_of_sets,
     output:
         result=f"{RUN}/{EVALUATION}",
     log:
@@ -17,12 +19,15 @@ rule evaluate:
     threads: 1
     params:
         corpus=subpath(input.data_hash, parent=True),
+        results=subpath(output.result, ancestor=4),
         settings=canonical_json(PLAN.evaluation),
         code=evaluate_code,
     shell:
-        "scalelab evaluate --run results/runs/{wildcards.run} --corpus {params.corpus:q}"
-        " --settings {params.settings:q} --out {output.result:q} --threads {threads}"
-        " --log {log:q}"
+        in_results(
+            "scalelab evaluate --run results/runs/{wildcards.run} --corpus {params.corpus:q}"
+            " --settings {params.settings:q} --out {output.result:q} --threads {threads}"
+            " --log {log:q}"
+        )
 
 
 rule collect:
@@ -32,23 +37,31 @@ rule collect:
         evaluations=of_all_runs(EVALUATION),
     output:
         runs=f"{STUDY}/runs.csv",
-        checkpoints=directory(f"{STUDY}/checkpoints"),
+        # Links, which object storage does not have.
+        checkpoints=[] if STORED else directory(f"{STUDY}/checkpoints"),
     log:
         f"{STUDY}/logs/collect.log",
     conda:
         ENVIRONMENT
     params:
+        results=subpath(output.runs, ancestor=2),
         code=stage_digest("collect"),
     shell:
-        "scalelab collect --plan {input.plan:q} --runs-root results/runs"
-        " --out {output.runs:q} --checkpoints {output.checkpoints:q} > {log:q} 2>&1"
-        " || (cat {log:q} >&2; exit 1)"
+        in_results(
+            "scalelab collect --plan {input.plan:q} --runs-root results/runs"
+            " --out {output.runs:q}"
+            f"{'' if STORED else ' --checkpoints {output.checkpoints:q}'} > {{log:q}} 2>&1"
+            " || (cat {log:q} >&2; exit 1)"
+        )
 
 
 rule samples:
     input:
         runs=f"{STUDY}/runs.csv",
         corpora=[f"{CORPORA}/{corpus}/data_hash" for corpus in PLAN.corpora],
+        files=[corpus_files(f"{CORPORA}/{corpus}") for corpus in PLAN.corpora],
+        checkpoints=of_all_runs("checkpoint") if STORED else [],
+        run=of_all_runs("run.json") if STORED else [],
     output:
         result=f"{STUDY}/samples.json",
     log:
@@ -56,9 +69,12 @@ rule samples:
     conda:
         ENVIRONMENT
     params:
+        results=subpath(output.result, ancestor=2),
         corpora=lambda wildcards, input: os.path.dirname(os.path.dirname(input.corpora[0])),
         code=samples_code(),
     shell:
-        "scalelab samples --runs {input.runs:q} --runs-root results/runs"
-        " --corpora {params.corpora:q} --out {output.result:q} --threads {threads}"
-        " --log {log:q}"
+        in_results(
+            "scalelab samples --runs {input.runs:q} --runs-root results/runs"
+            " --corpora {params.corpora:q} --out {output.result:q} --threads {threads}"
+            " --log {log:q}"
+        )

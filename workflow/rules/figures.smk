@@ -22,13 +22,16 @@ rule figures:
     conda:
         ENVIRONMENT
     params:
+        results=subpath(output[0], ancestor=3),
         folder=subpath(output[0], parent=True),
         only=" ".join(f"--only {kind}" for kind in FIGURES),
         width=PLAN.study.figures.width,
         style=PLAN.study.figures.style,
         code=stage_digest("figures"),
     shell:
-        "scalelab figures --runs {input.runs:q} --laws {input.laws:q}"
-        " --runs-root results/runs --width {params.width} --style {params.style} {params.only} --or-reason"
-        " --out {params.folder:q}"
-        " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        in_results(
+            "scalelab figures --runs {input.runs:q} --laws {input.laws:q}"
+            " --runs-root results/runs --width {params.width} --style {params.style} {params.only} --or-reason"
+            " --out {params.folder:q}"
+            " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        )

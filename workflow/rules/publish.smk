@@ -42,10 +42,13 @@ rule report:
     conda:
         ENVIRONMENT
     params:
+        results=subpath(output.html, ancestor=2),
         figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
         code=stage_digest("report"),
     shell:
-        "scalelab report --runs {input.runs:q} --laws {input.laws:q}"
-        " --figures {params.figures:q} --manifest {input.manifest:q} --plan {input.plan:q}"
-        " --samples {input.samples:q} --tracking {input.tracking:q} --runs-root results/runs"
-        " --out {output.html:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        in_results(
+            "scalelab report --runs {input.runs:q} --laws {input.laws:q}"
+            " --figures {params.figures:q} --manifest {input.manifest:q} --plan {input.plan:q}"
+            " --samples {input.samples:q} --tracking {input.tracking:q} --runs-root results/runs"
+            " --out {output.html:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        )

@@ -1,6 +1,7 @@
 rule trunk:
     input:
         data_hash=data_of_trunk,
+        files=corpus_of_trunk,
         start=trunk_before,
     output:
         state="results/trunks/{trunk}/{steps}.state",
@@ -28,11 +29,13 @@ rule trunk:
 rule train:
     input:
         data_hash=data_of_run,
+        files=corpus_of_run,
         start=trunk_of_run,
     output:
-        run=f"{RUN}/run.json",
-        metrics=f"{RUN}/metrics.jsonl",
+        # In the order in which they go to a storage provider: the last says that all are there.
         checkpoint=directory(f"{RUN}/checkpoint"),
+        metrics=f"{RUN}/metrics.jsonl",
+        run=f"{RUN}/run.json",
     log:
         f"{RUN}/logs/train.log",
     benchmark:
@@ -43,11 +46,14 @@ rule train:
     threads: run_threads
     params:
         corpus=subpath(input.data_hash, parent=True),
+        results=subpath(output.run, ancestor=3),
         spec=spec,
         processes=run_processes,
         start=lambda wildcards, input: as_option("--start", input.start),
         code=train_code,
     shell:
-        "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
-        " --out results/runs/{wildcards.run} --threads {threads}"
-        " --processes {params.processes} --log {log:q}"
+        in_results(
+            "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
+            " --out results/runs/{wildcards.run} --threads {threads}"
+            " --processes {params.processes} --log {log:q}"
+        )
