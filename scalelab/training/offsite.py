@@ -7,15 +7,18 @@ A thread copies each new state while training goes on. A state begins with its o
 import contextlib
 import hashlib
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from scalelab.errors import TryAgain, UserError, first_line
 from scalelab.files import atomic_path
-from scalelab.plan.remote import filesystem, is_remote
+from scalelab.plan import remote
 from scalelab.training.state import DIGEST_BYTES
 
 STATES = "SCALELAB_STATES"
@@ -27,20 +30,22 @@ LOOK_SECONDS = 1.0
 REST = 4
 """Times the duration of a copy that passes before the next one, so that a slow network has rest."""
 BLOCK = 1 << 22
+SILENT_SECONDS = 120
+"""A request to S3 fails when nothing arrives for so long."""
 
 
 class Copies:
     """The copies of one run's states. Their file system is fsspec's, as for a corpus."""
 
     def __init__(self, address: str, folder: Path, report: Callable[[str], None]) -> None:
-        """folder: that of the states, `.../runs/ID/state`; two names of its path name the copies."""
-        if not is_remote(address):
+        """folder: that of the states, `.../runs/ID/state`; two parts of it name the copies."""
+        if not remote.is_remote(address):
             raise UserError(
-                f"{STATES}: found {address!r}, expected an address such as s3://b/states"
+                f"{STATES}: found {address!r}, expected an address, s3://bucket/states say"
             )
         self.folder, self.report = folder, report
         self.address = "/".join([address.rstrip("/"), *folder.parent.parts[-2:]])
-        self.files, self.path = filesystem(self.address)
+        self.files, self.path = opened(self.address)
         self.sent = ""
         self.ended = threading.Event()
 
@@ -86,10 +91,13 @@ class Copies:
         if newest in ("", self.sent):
             return
         try:
-            source = self.folder / newest
-            size = source.stat().st_size
-            self.files.makedirs(self.path, exist_ok=True)
-            self.files.put_file(str(source), f"{self.path}/{newest}")
+            # put_file would make folders, which pyarrow does by objects that some servers refuse.
+            with (
+                open(self.folder / newest, "rb") as source,
+                self.files.open(f"{self.path}/{newest}", "wb") as out,
+            ):
+                shutil.copyfileobj(source, out, BLOCK)
+                size = source.tell()
             found = self._info(newest)["size"]
             if found != size:
                 raise OSError(f"{found:,} bytes arrived, expected {size:,}")
@@ -98,9 +106,9 @@ class Copies:
             for name in names:
                 if name not in kept:  # a later one was passed over, as in scalelab.training.state
                     self.files.rm_file(f"{self.path}/{name}")
-        except FileNotFoundError:
-            return  # dropped meanwhile for a newer state, whose turn is next
         except Exception as error:
+            if not (self.folder / newest).exists():
+                return  # dropped meanwhile for a newer state, whose turn is next
             self.report(f"{self.address}/{newest}: not copied: {first_line(error)}")
         self.sent = newest
 
@@ -130,9 +138,25 @@ class Copies:
         names = (str(path).rstrip("/").rpartition("/")[2] for path in found)
         return sorted(name for name in names if name.endswith(".state"))
 
-    def _info(self, name: str) -> dict[str, Any]:
-        self.files.invalidate_cache()
-        return dict(self.files.info(f"{self.path}/{name}"))
+
+def opened(address: str) -> tuple[Any, str]:
+    """`scalelab.plan.remote.filesystem`, with time for objects of gigabytes.
+
+    pyarrow gives up when nothing arrives for 3 seconds, which a server may need to put the parts of
+    a large object together, and its checksums within a request are more than some servers know.
+    """
+    os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    files, path = remote.filesystem(address)
+    if getattr(files, "fs", None) is not None and files.fs.type_name == "s3":
+        from pyarrow import fs
+
+        files.fs = remote._s3(
+            SimpleNamespace(
+                S3FileSystem=partial(fs.S3FileSystem, request_timeout=SILENT_SECONDS),
+                AwsStandardS3RetryStrategy=fs.AwsStandardS3RetryStrategy,
+            )
+        )
+    return files, path
 
 
 class _Broken(Exception):

@@ -28,6 +28,7 @@ LAYERS = [
     "errors",
     "files",
     "logs",
+    "sums",
     "config",
     "provenance",
     "seeds",

@@ -44,7 +44,6 @@ def read_plan():
 
 
 STUDY_FILE, PLAN = read_plan()
-STORED = workflow.storage_settings.default_storage_provider is not None
 OVERRIDES = canonical_json(dict(workflow.config_settings.config))
 STUDY = f"results/{PLAN.study.study}"
 os.environ[LIVE] = str(Path(STUDY, LIVE_FILE).resolve())  # progress lines count its runs
@@ -165,41 +164,6 @@ def as_argument(spec, name):
     path = Path(CORPORA, f".{name}.spec.json")
     write_text(path, f"{text}\n")
     return f"@{path}"
-
-
-def in_results(command):
-    """A command whose folders are those of the study.
-
-    With a storage provider they are those of the local copies. Without one the words stay as they
-    are, since other words would rerun what is there.
-    """
-    return command.replace(" results/", " {params.results:q}/") if STORED else command
-
-
-def if_stored(*items):
-    """What only a study in object storage names: every file that a job opens must be its input."""
-    return list(items) if STORED else []
-
-
-def corpus_files(folder):
-    """Files of a corpus; made by one job with data_hash, which alone decides what is run anew."""
-    names = ("manifest.json", "tokenizer.json", "train.bin", "tuning.bin", "test.bin")
-    documents = ("tuning.docs.json", "test.docs.json")
-    return if_stored(*(ancient(f"{folder}/{name}") for name in (*names, *documents)))
-
-
-def corpus_of_run(wildcards):
-    return corpus_files(f"{CORPORA}/{RUNS[wildcards.run].spec['corpus']}")
-
-
-def corpus_of_trunk(wildcards):
-    return corpus_files(f"{CORPORA}/{TRUNKS[wildcards.trunk].spec['corpus']}")
-
-
-def files_of_sets(wildcards):
-    folder = f"{CORPORA}/{RUNS[wildcards.run].spec['corpus']}/sets"
-    names = ("tokens.bin", "docs.json")
-    return if_stored(*(ancient(f"{folder}/{one}/{name}") for one in PLAN.sets for name in names))
 
 
 def as_option(name, path):

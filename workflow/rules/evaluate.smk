@@ -4,7 +4,8 @@ rule evaluate:
         run=f"{RUN}/run.json",
         checkpoint=f"{RUN}/checkpoint",
         sets=sets_of_run,
-        files=corpus_of_run,
+        files=of_corpus_of_run(files_of_corpus),
+        sums=sums_for_evaluation,
         tokens=files_of_sets,
     output:
         result=f"{RUN}/{EVALUATION}",
@@ -23,7 +24,7 @@ rule evaluate:
         settings=canonical_json(PLAN.evaluation),
         code=evaluate_code,
     shell:
-        in_results(
+        verified(
             "scalelab evaluate --run results/runs/{wildcards.run} --corpus {params.corpus:q}"
             " --settings {params.settings:q} --out {output.result:q} --threads {threads}"
             " --log {log:q}"
@@ -35,9 +36,9 @@ rule collect:
         plan=f"{STUDY}/plan.json",
         runs=of_all_runs("run.json"),
         evaluations=of_all_runs(EVALUATION),
+        sums=sums_of_runs(),
     output:
         runs=f"{STUDY}/runs.csv",
-        # Links, which object storage does not have.
         checkpoints=[] if STORED else directory(f"{STUDY}/checkpoints"),
     log:
         f"{STUDY}/logs/collect.log",
@@ -47,10 +48,9 @@ rule collect:
         results=subpath(output.runs, ancestor=2),
         code=stage_digest("collect"),
     shell:
-        in_results(
+        verified(
             "scalelab collect --plan {input.plan:q} --runs-root results/runs"
-            " --out {output.runs:q}"
-            f"{'' if STORED else ' --checkpoints {output.checkpoints:q}'} > {{log:q}} 2>&1"
+            " --out {output.runs:q}" + LINKS + " > {log:q} 2>&1"
             " || (cat {log:q} >&2; exit 1)"
         )
 
@@ -59,9 +59,11 @@ rule samples:
     input:
         runs=f"{STUDY}/runs.csv",
         corpora=[f"{CORPORA}/{corpus}/data_hash" for corpus in PLAN.corpora],
-        files=[corpus_files(f"{CORPORA}/{corpus}") for corpus in PLAN.corpora],
+        files=[files_of_corpus(f"{CORPORA}/{corpus}") for corpus in PLAN.corpora],
         checkpoints=of_all_runs("checkpoint") if STORED else [],
         run=of_all_runs("run.json") if STORED else [],
+        sums=sums_of_runs(),
+        manifests=[sums_of_corpus(f"{CORPORA}/{corpus}") for corpus in PLAN.corpora],
     output:
         result=f"{STUDY}/samples.json",
     log:
@@ -73,7 +75,7 @@ rule samples:
         corpora=lambda wildcards, input: os.path.dirname(os.path.dirname(input.corpora[0])),
         code=samples_code(),
     shell:
-        in_results(
+        verified(
             "scalelab samples --runs {input.runs:q} --runs-root results/runs"
             " --corpora {params.corpora:q} --out {output.result:q} --threads {threads}"
             " --log {log:q}"

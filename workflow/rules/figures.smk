@@ -3,6 +3,7 @@ rule figures:
         runs=f"{STUDY}/runs.csv",
         laws=f"{STUDY}/laws.json",
         metrics=of_all_runs("metrics.jsonl"),
+        sums=sums_of_runs(),
     output:
         pdf=[f"{STUDY}/figures/{kind}.pdf" for kind in FIGURES],
         svg=[
@@ -29,7 +30,7 @@ rule figures:
         style=PLAN.study.figures.style,
         code=stage_digest("figures"),
     shell:
-        in_results(
+        verified(
             "scalelab figures --runs {input.runs:q} --laws {input.laws:q}"
             " --runs-root results/runs --width {params.width} --style {params.style} {params.only} --or-reason"
             " --out {params.folder:q}"

@@ -3,6 +3,7 @@ rule fit:
         runs=f"{STUDY}/runs.csv",
         # The envelope of the runs' curves.
         metrics=of_all_runs("metrics.jsonl") if ANSWERS else [],
+        sums=sums_of_runs(),
     output:
         laws=f"{STUDY}/laws.json",
     log:
@@ -18,7 +19,7 @@ rule fit:
         study=PLAN.study.study,
         code=stage_digest("fit"),
     shell:
-        in_results(
+        verified(
             "scalelab fit {input.runs:q} --fits {params.fits:q} --answers {params.answers:q}"
             " --runs-root results/runs --study {params.study}"
             " --json {output.laws:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

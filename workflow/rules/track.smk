@@ -4,6 +4,7 @@ rule track:
         runs=of_all_runs("run.json"),
         metrics=of_all_runs("metrics.jsonl"),
         evaluations=of_all_runs(EVALUATION),
+        sums=sums_of_runs(),
     output:
         result=f"{STUDY}/tracking.json",
     log:
@@ -19,7 +20,7 @@ rule track:
         project=PLAN.study.tracking.project,
         code=stage_digest("track"),
     shell:
-        in_results(
+        verified(
             "scalelab track --plan {input.plan:q} --runs-root results/runs --tracker {params.tracker}"
             " --mode {params.mode:q} --project {params.project:q} --folder {params.folder:q}"
             " --out {output.result:q} --log {log:q}"
