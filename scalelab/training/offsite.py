@@ -6,6 +6,7 @@ A thread copies each new state while training goes on. A state begins with its o
 
 import contextlib
 import hashlib
+import io
 import os
 import shutil
 import threading
@@ -16,15 +17,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
+
 from scalelab.errors import TryAgain, UserError, first_line
-from scalelab.files import atomic_path
 from scalelab.plan import remote
 from scalelab.training.state import DIGEST_BYTES
 
 STATES = "SCALELAB_STATES"
 """Environment variable: the folder for copies, such as s3://bucket/states; unset: no copies."""
-KEEP = 2
-"""States kept of a run: the newest, and one that was there before it."""
+SLOTS = ("0.state", "1.state")
+"""Objects of a run: a copy goes over the older one, so that the newer one is there if it is cut."""
 LOOK_SECONDS = 1.0
 """How often the thread looks for a new state."""
 REST = 4
@@ -46,7 +48,7 @@ class Copies:
         self.folder, self.report = folder, report
         self.address = "/".join([address.rstrip("/"), *folder.parent.parts[-2:]])
         self.files, self.path = opened(self.address)
-        self.sent = ""
+        self.sent, self.slot = "", 0
         self.ended = threading.Event()
 
     def fetch(self) -> None:
@@ -55,61 +57,62 @@ class Copies:
         Raises:
             TryAgain: the storage cannot be asked; to begin anew would throw away what is there.
         """
-        here = max(
-            (path.name for path in self.folder.glob("*.state") if is_whole(path)), default=""
-        )
+        whole = (path.name for path in self.folder.glob("*.state") if is_whole(path))
+        newest = max(whole, default="")
+        for slot, name in enumerate(SLOTS):
+            copy = self.folder / f".{name}.tmp"  # such names are swept when a run begins
+            try:
+                found = self._fetched(name, copy)
+                if found > newest:
+                    os.replace(copy, self.folder / found)
+                    self.report(f"{self.address}/{name}: resume state taken from here")
+                    newest, self.sent, self.slot = found, found, 1 - slot
+            finally:
+                copy.unlink(missing_ok=True)
+
+    def _fetched(self, name: str, copy: Path) -> str:
+        """The file name of the state in a copy, which is at `copy` now; empty where it is none."""
+        copy.parent.mkdir(parents=True, exist_ok=True)
         try:
-            for name in reversed(self._names()):
-                if name <= here:
-                    return
-                if self._fetched(name):
-                    self.sent = name
-                    return
+            self.files.get_file(f"{self.path}/{name}", str(copy))
+        except FileNotFoundError:
+            return ""
         except Exception as error:
             raise TryAgain(
                 f"{self.address}: resume states cannot be read: {first_line(error)}; the same "
                 f"command tries again, without {STATES} the run begins anew"
             ) from None
-
-    def _fetched(self, name: str) -> bool:
-        """Whether that copy was whole and is here now."""
-        with contextlib.suppress(_Broken), atomic_path(self.folder / name) as temporary:
-            self.files.get_file(f"{self.path}/{name}", str(temporary))
-            if not is_whole(temporary):
-                raise _Broken
-            self.report(f"{self.address}/{name}: resume state taken from here")
-            return True
-        self.report(f"{self.address}/{name}: damaged (checksum differs), passed over")
-        return False
+        if not is_whole(copy):
+            self.report(f"{self.address}/{name}: damaged (checksum differs), passed over")
+            return ""
+        payload = io.BytesIO(copy.read_bytes()[DIGEST_BYTES:])
+        step = torch.load(payload, weights_only=True, map_location="cpu")["step"]
+        return f"{step:09d}.state"  # as scalelab.training.state names it
 
     def send(self) -> None:
-        """Copy the newest state that is here, if it was not copied yet, and drop old copies.
+        """Copy the newest state that is here, if it was not copied yet, over the older copy.
 
         What fails is told and tried again with the next state: training does not wait for it.
         """
         newest = max((path.name for path in self.folder.glob("*.state")), default="")
         if newest in ("", self.sent):
             return
+        name = SLOTS[self.slot]
         try:
             # put_file would make folders, which pyarrow does by objects that some servers refuse.
-            with (
-                open(self.folder / newest, "rb") as source,
-                self.files.open(f"{self.path}/{newest}", "wb") as out,
-            ):
+            key = f"{self.path}/{name}"
+            with open(self.folder / newest, "rb") as source, self.files.open(key, "wb") as out:
                 shutil.copyfileobj(source, out, BLOCK)
                 size = source.tell()
-            found = self._info(newest)["size"]
+            self.files.invalidate_cache()
+            found = self.files.info(key)["size"]
             if found != size:
                 raise OSError(f"{found:,} bytes arrived, expected {size:,}")
-            names = self._names()
-            kept = [name for name in names if name <= newest][-KEEP:]
-            for name in names:
-                if name not in kept:  # a later one was passed over, as in scalelab.training.state
-                    self.files.rm_file(f"{self.path}/{name}")
+            self.slot = 1 - self.slot
         except Exception as error:
             if not (self.folder / newest).exists():
                 return  # dropped meanwhile for a newer state, whose turn is next
-            self.report(f"{self.address}/{newest}: not copied: {first_line(error)}")
+            self.report(f"{self.address}/{name}: not copied: {first_line(error)}")
         self.sent = newest
 
     def keep_sending(self) -> None:
@@ -122,21 +125,13 @@ class Copies:
 
     def remove(self) -> None:
         """Delete the copies of a run that has ended."""
-        try:
-            for name in self._names():
+        for name in SLOTS:
+            try:
                 self.files.rm_file(f"{self.path}/{name}")
-        except Exception as error:
-            self.report(f"{self.address}: old resume states stay there: {first_line(error)}")
-
-    def _names(self) -> list[str]:
-        """File names of the copies, oldest first."""
-        self.files.invalidate_cache()
-        try:
-            found = self.files.ls(self.path, detail=False)
-        except FileNotFoundError:
-            return []
-        names = (str(path).rstrip("/").rpartition("/")[2] for path in found)
-        return sorted(name for name in names if name.endswith(".state"))
+            except FileNotFoundError:
+                continue
+            except Exception as error:
+                self.report(f"{self.address}/{name}: stays there: {first_line(error)}")
 
 
 def opened(address: str) -> tuple[Any, str]:
@@ -157,10 +152,6 @@ def opened(address: str) -> tuple[Any, str]:
             )
         )
     return files, path
-
-
-class _Broken(Exception):
-    """A copy that is not whole."""
 
 
 @contextlib.contextmanager
