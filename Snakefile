@@ -23,7 +23,7 @@ rule all:
     default_target: True
     input:
         # Everything that is promised: Snakemake does not miss what no target asks for.
-        of_all_runs("checkpoint"),
+        checkpoints_of_all_runs(),
         of_all_runs("metrics.jsonl"),
         of_all_runs(EVALUATION),
         rules.collect.output,

@@ -2,7 +2,7 @@ rule evaluate:
     input:
         data_hash=data_of_run,
         run=f"{RUN}/run.json",
-        checkpoint=f"{RUN}/checkpoint",
+        checkpoint=checkpoint_of_run(),
         sets=sets_of_run,
         files=of_corpus_of_run(files_of_corpus),
         sums=sums_for_evaluation,
@@ -60,7 +60,7 @@ rule samples:
         runs=f"{STUDY}/runs.csv",
         corpora=[f"{CORPORA}/{corpus}/data_hash" for corpus in PLAN.corpora],
         files=[files_of_corpus(f"{CORPORA}/{corpus}") for corpus in PLAN.corpora],
-        checkpoints=of_all_runs("checkpoint") if STORED else [],
+        checkpoints=checkpoints_of_all_runs() if STORED else [],
         run=of_all_runs("run.json") if STORED else [],
         sums=sums_of_runs(),
         manifests=[sums_of_corpus(f"{CORPORA}/{corpus}") for corpus in PLAN.corpora],

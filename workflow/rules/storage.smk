@@ -19,6 +19,24 @@ def verified(command):
     return f"scalelab verify {{input.sums:q}}; {in_results(command)}" if STORED else command
 
 
+# The plugin takes a folder that a job on another machine made for missing, so its files are named.
+CHECKPOINT = [
+    f"checkpoint/{name}"
+    for name in (
+        *("model.safetensors", "config.json", "scalelab.json"),
+        *("tokenizer.json", "tokenizer_config.json"),
+    )
+]
+
+
+def checkpoint_of_run():
+    return [f"{RUN}/{name}" for name in CHECKPOINT] if STORED else f"{RUN}/checkpoint"
+
+
+def checkpoints_of_all_runs():
+    return [of_all_runs(name) for name in (CHECKPOINT if STORED else ["checkpoint"])]
+
+
 # Of a trained run. Sent last, so where they are the rest is.
 SUMS = f"{RUN}/sums.json"
 WRITE_SUMS = (

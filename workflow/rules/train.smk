@@ -37,7 +37,7 @@ rule train:
         start=trunk_of_run,
     output:
         # In the order in which they go to a storage provider: the last says that all are there.
-        checkpoint=directory(f"{RUN}/checkpoint"),
+        checkpoint=checkpoint_of_run() if STORED else directory(checkpoint_of_run()),
         metrics=f"{RUN}/metrics.jsonl",
         run=f"{RUN}/run.json",
         sums=if_stored(SUMS),

@@ -1,7 +1,12 @@
 """Copies of resume states in object storage, against a server that speaks S3 on this machine."""
 
+import json
 import os
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +14,14 @@ import pytest
 import torch
 from object_storage import RCLONE, broken_way, credentials, s3_server
 
+from scalelab.cli import main
 from scalelab.errors import TryAgain, UserError
+from scalelab.files import read_json
 from scalelab.training import state
 from scalelab.training.offsite import STATES, Copies, copied, opened
+from scalelab.training.progress import MANAGER
 
+ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(not RCLONE, reason="rclone, of the extra dev, is not installed")
 
 
@@ -79,6 +88,33 @@ def test_a_lost_machine_is_gone_on_from_on_another(address: str, tmp_path: Path)
         assert found is not None and found["step"] == 20 and not notes
         save(other, 30)
     assert stored(address) == {}  # a run that has ended needs no state
+
+
+def test_a_run_that_was_killed_goes_on_elsewhere(
+    address: str, tmp_path: Path, corpus_folder: Path, spec: Callable[..., dict[str, Any]]
+) -> None:
+    def words(name: str, *more: str) -> list[str]:
+        out = tmp_path / name / "runs" / "0123456789ab"
+        settings = json.dumps(spec(steps=1200, batch_tokens=32))
+        found = ["train", "--spec", settings, "--corpus", str(corpus_folder), "--out", str(out)]
+        return [*found, *more]
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment.pop(MANAGER, None)
+    first = subprocess.Popen(
+        [sys.executable, "-m", "scalelab", *words("first", "--checkpoint-seconds", "0")],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    while first.poll() is None and not stored(address):
+        time.sleep(0.05)
+    first.kill()
+    assert first.wait() == -signal.SIGKILL, "it ended before a state was copied"
+    assert main(words("second")) == 0
+    result = read_json(tmp_path / "second" / "runs" / "0123456789ab" / "run.json")
+    assert 0 < result["resumed_from"][0] < 1200
+    assert stored(address) == {}
 
 
 def test_each_copy_takes_the_place_of_older_ones(address: str, tmp_path: Path) -> None:
