@@ -31,11 +31,42 @@ rule evaluate:
         )
 
 
+rule measure:
+    input:
+        data_hash=data_of_run,
+        run=f"{RUN}/run.json",
+        checkpoint=checkpoint_of_run(),
+        files=of_corpus_of_run(files_of_corpus),
+        sums=sums_for_evaluation,
+    output:
+        result=f"{RUN}/measures/{{measure}}.json",
+    log:
+        f"{RUN}/logs/measure-{{measure}}.log",
+    benchmark:
+        f"{RUN}/logs/measure-{{measure}}.tsv"
+    priority: after_training
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        corpus=subpath(input.data_hash, parent=True),
+        results=subpath(output.result, ancestor=4),
+        settings=lambda wildcards: canonical_json(PLAN.measures[wildcards.measure]),
+        code=measure_code,
+    shell:
+        verified(
+            "scalelab measure --run results/runs/{wildcards.run} --corpus {params.corpus:q}"
+            " --settings {params.settings:q} --out {output.result:q} --threads {threads}"
+            " --log {log:q}"
+        )
+
+
 rule collect:
     input:
         plan=f"{STUDY}/plan.json",
         runs=of_all_runs("run.json"),
         evaluations=of_all_runs(EVALUATION),
+        measures=of_all_runs(*(f"measures/{measure}.json" for measure in PLAN.measures)),
         sums=sums_of_runs(),
     output:
         runs=f"{STUDY}/runs.csv",

@@ -34,7 +34,7 @@ def checkpoint_of_run():
 
 
 def checkpoints_of_all_runs():
-    return [of_all_runs(name) for name in (CHECKPOINT if STORED else ["checkpoint"])]
+    return of_all_runs(*(CHECKPOINT if STORED else ["checkpoint"]))
 
 
 # Of a trained run. Sent last, so where they are the rest is.
