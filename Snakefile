@@ -8,6 +8,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/storage.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/train.smk"
@@ -22,7 +23,7 @@ rule all:
     default_target: True
     input:
         # Everything that is promised: Snakemake does not miss what no target asks for.
-        of_all_runs("checkpoint"),
+        checkpoints_of_all_runs(),
         of_all_runs("metrics.jsonl"),
         of_all_runs(EVALUATION),
         rules.collect.output,

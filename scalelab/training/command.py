@@ -41,18 +41,20 @@ def run(args: argparse.Namespace) -> int:
     """Train; 75 when stopped with its state saved."""
 
     def work(threads: int, report: Callable[[str], None]) -> None:
+        from scalelab.training.offsite import copied
         from scalelab.training.run import train
 
-        train(
-            specification(args),
-            args.corpus,
-            args.out,
-            threads,
-            report,
-            args.label,
-            args.checkpoint_seconds,
-            args.start,
-        )
+        with copied(args.out / "state", report):
+            train(
+                specification(args),
+                args.corpus,
+                args.out,
+                threads,
+                report,
+                args.label,
+                args.checkpoint_seconds,
+                args.start,
+            )
 
     return in_processes(args, work)
 

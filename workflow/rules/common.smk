@@ -221,13 +221,15 @@ def runs_before(wildcards):
     return [before, *(f"results/runs/{run}/{name}" for run in runs for name in names)]
 
 
-def of_all_runs(name):
-    """That file of each run of the study; of an adaptive one, of those that its rounds chose."""
+def of_all_runs(*names):
+    """Those files of each run of the study; of an adaptive one, of those that its rounds chose."""
+
+    def files(runs):
+        return [f"results/runs/{run}/{name}" for name in names for run in runs]
+
     if not ADAPTIVE:
-        return [f"results/runs/{run}/{name}" for run in RUNS]
-    return lambda wildcards: [
-        f"results/runs/{run}/{name}" for run in read_json(last_round(wildcards))["runs"]
-    ]
+        return files(RUNS)
+    return lambda wildcards: files(read_json(last_round(wildcards))["runs"])
 
 
 def hold_folder():

@@ -1,6 +1,8 @@
 rule trunk:
     input:
         data_hash=data_of_trunk,
+        files=of_corpus_of_trunk(files_of_corpus),
+        sums=of_corpus_of_trunk(sums_of_corpus),
         start=trunk_before,
     output:
         state="results/trunks/{trunk}/{steps}.state",
@@ -20,19 +22,25 @@ rule trunk:
         processes=trunk_processes,
         code=trunk_code,
     shell:
-        "scalelab trunk --spec {params.spec:q} --corpus {params.corpus:q}"
-        " --steps {wildcards.steps} {params.start} --out {output.state:q}"
-        " --threads {threads} {params.processes} --log {log:q}"
+        verified(
+            "scalelab trunk --spec {params.spec:q} --corpus {params.corpus:q}"
+            " --steps {wildcards.steps} {params.start} --out {output.state:q}"
+            " --threads {threads} {params.processes} --log {log:q}"
+        )
 
 
 rule train:
     input:
         data_hash=data_of_run,
+        files=of_corpus_of_run(files_of_corpus),
+        sums=of_corpus_of_run(sums_of_corpus),
         start=trunk_of_run,
     output:
-        run=f"{RUN}/run.json",
+        # In the order in which they go to a storage provider: the last says that all are there.
+        checkpoint=checkpoint_of_run() if STORED else directory(checkpoint_of_run()),
         metrics=f"{RUN}/metrics.jsonl",
-        checkpoint=directory(f"{RUN}/checkpoint"),
+        run=f"{RUN}/run.json",
+        sums=if_stored(SUMS),
     log:
         f"{RUN}/logs/train.log",
     benchmark:
@@ -43,11 +51,14 @@ rule train:
     threads: run_threads
     params:
         corpus=subpath(input.data_hash, parent=True),
+        results=subpath(output.run, ancestor=3),
         spec=spec,
         processes=run_processes,
         start=lambda wildcards, input: as_option("--start", input.start),
         code=train_code,
     shell:
-        "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
-        " --out results/runs/{wildcards.run} --threads {threads}"
-        " {params.processes} --log {log:q}"
+        verified(
+            "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
+            " --out results/runs/{wildcards.run} --threads {threads}"
+            " {params.processes} --log {log:q}" + WRITE_SUMS
+        )
