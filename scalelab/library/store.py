@@ -196,7 +196,7 @@ def _planned(record: Record, label: str, score: Row) -> Row:
         "counts": {"N": counts.n, "N_total": counts.n_total, "N_embedding": counts.n_embedding},
         "D": tokens,
         "C": tokens * counts.training_flops,
-        "C_6ND": 6 * counts.n * tokens,
+        "C_6ND": 6 * counts.n_active * tokens,
         "steps": record.steps,
         "resumed_from": (),
     }

@@ -63,6 +63,7 @@ class Run:
         """What a law's columns hold for this run."""
         known = {
             "N": self.counts.n,
+            "N_active": self.counts.n_active,
             "N_total": self.counts.n_total,
             "D": self.tokens,
             "C": self.flops,

@@ -23,7 +23,7 @@ from scalelab.errors import UserError
 from scalelab.files import cache_file, digest, write_json
 from scalelab.models import build
 from scalelab.models.layers.attention import LONGEST
-from scalelab.models.registry import LanguageModel
+from scalelab.models.registry import LanguageModel, get
 from scalelab.plan.families import Shape
 
 DTYPES = {
@@ -94,6 +94,8 @@ def _measure(shape: Shape, wanted: str) -> ComputePath:
     # In fp16 the cube of the GELU by hand overflows beyond 256.
     hand = [True, False] if shape.context <= LONGEST and wanted != "fp16" else [False]
     precisions = [wanted] if wanted != "auto" else ["fp32"]
+    if not get(shape.family).by_hand:
+        hand = [False]
     if wanted == "auto" and not _hopeless(torch.bfloat16):
         precisions.append("bf16")
     best: ComputePath | None = None
