@@ -23,6 +23,9 @@ SECTIONS = ("model", "training", "corpus")
 EVERY = ("cost", "loss_vs_flops", "loss_vs_tokens")
 """Figures that any study has."""
 
+FEWEST_SIZES = 4
+"""Sizes of each value of an axis that a law for each of them takes."""
+
 COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
 """Columns of runs.csv that bear another name than the key of the study."""
 
@@ -129,7 +132,7 @@ def build(study: Study) -> Plan:
         )
     fits = design.fits if study.fits is None else tuple(map(_fit, study.fits))
     answers = {one.get("axis", ""): one for one in design.answers(options)}
-    for one in _axis_answers(study):
+    for one in _axis_answers(study, design, runs):
         answers.setdefault(one["axis"], one)
     return Plan(
         study=study,
@@ -141,7 +144,7 @@ def build(study: Study) -> Plan:
         trunks=shared,
         fits=tuple(fits),
         answers=tuple(answers.values()),
-        figures=_figures(design, bool(fits), any(answers), any(study.axes), bool(sets)),
+        figures=_figures(design, study, bool(fits), answers.values(), bool(sets)),
         notes=tuple(notes),
     )
 
@@ -203,25 +206,48 @@ def column(key: str) -> str:
 
 
 def _figures(
-    design: designs.Design, fitted: bool, optimum: bool, crossed: bool, sets: bool
+    design: designs.Design,
+    study: Study,
+    fitted: bool,
+    answers: Iterable[dict[str, Any]],
+    sets: bool,
 ) -> tuple[str, ...]:
     """Kinds of figures: those of every study, of its design, of a law, and of crossed axes."""
     of_design = [kind for kind in design.figures if fitted or not kind.startswith("scaling_law")]
-    asked = {"heldout": fitted, "optimum": optimum, "axis": crossed}
-    asked["evaluation_sets"] = sets
+    given = {one["answer"] for one in answers}
+    asked = {
+        "axis": bool(set(study.axes) - {"model.family"}),  # families have no sizes in common
+        "by_axis": "by_axis" in given,
+        "evaluation_sets": sets,
+        "heldout": fitted,
+        "optimum": "optimum" in given,
+    }
     return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
 
 
-def _axis_answers(study: Study) -> Iterator[dict[str, Any]]:
-    """The best value of each axis that can be put on a scale."""
+def _axis_answers(
+    study: Study, design: designs.Design, runs: Sequence[Run]
+) -> Iterator[dict[str, Any]]:
+    """The best value of each axis that can be put on a scale; of others a law for each value, where
+    a ladder has sizes enough."""
     for key, values in study.axes.items():
         rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
         try:
             numbers = {float(value) for value in rules}
         except (TypeError, ValueError):
+            if design.name == "ladder" and _sizes_of_each(column(key), runs) >= FEWEST_SIZES:
+                yield {"answer": "by_axis", "axis": column(key)}
             continue
         if len(numbers) > 2 and min(numbers) > 0:
             yield designs.optimum(column(key))
+
+
+def _sizes_of_each(name: str, runs: Sequence[Run]) -> int:
+    """Sizes of that value of an axis that has the fewest."""
+    sizes: dict[Any, set[int]] = {}
+    for run in runs:
+        sizes.setdefault((run.setting or {}).get(name), set()).add(run.counts.n_active)
+    return min(len(found) for found in sizes.values())
 
 
 def _expand(
