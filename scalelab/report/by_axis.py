@@ -23,7 +23,7 @@ def caption(block: Mapping[str, Any]) -> str:
 
 def table(block: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A row a value."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in block["values"]:
         alone = one["alone"]
         shown = (

@@ -14,7 +14,18 @@ from scalelab.report.summary import Size
 
 FACTOR_WORDS = {2: "Twofold", 10: "Tenfold", 100: "Hundredfold"}
 RUN_COLUMNS = (
-    *("label", "N", "N_active", "N_total", "D", "C", "seeds", "failed", "loss_nats", "loss_nats_se"),
+    *(
+        "label",
+        "N",
+        "N_active",
+        "N_total",
+        "D",
+        "C",
+        "seeds",
+        "failed",
+        "loss_nats",
+        "loss_nats_se",
+    ),
     *("seed_sd_nats", "perplexity", "bits_per_byte", "predicted", "residual_percent", "seconds"),
 )
 LAW_COLUMNS = (

@@ -47,7 +47,7 @@ def pages() -> list[str]:
     """Every page that people read, and the study files, whose comments may hold commands."""
     found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
     found += [ROOT / "config" / "README.md", ROOT / "results" / "README.md"]
-    found += (ROOT / "config").glob("*.yaml")
+    found += (ROOT / "config").rglob("*.yaml")
     return sorted(path.relative_to(ROOT).as_posix() for path in found)
 
 

@@ -5,6 +5,7 @@ with a floor in common, in which differences have far narrower intervals, since 
 exponent that are both free can stand for each other (`laws.estimation.joint`).
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -116,9 +117,7 @@ def _possible(groups: Sequence[Group]) -> tuple[str, ...]:
     return MODELS if points > 3 * len(groups) else MODELS[:3]
 
 
-def _own(
-    table: "DataFrame", group: Group, x: str, y: str, level: float
-) -> dict[str, Any]:
+def _own(table: "DataFrame", group: Group, x: str, y: str, level: float) -> dict[str, Any]:
     """The fit of one value alone, or why there is none."""
     try:
         found: FitResult = fit(LAW, table, x=x, y=y, level=level)
@@ -168,7 +167,7 @@ def _tests(fits: Mapping[str, Joint]) -> list[dict[str, Any]]:
     order = list(fits)
     noise, base = fits[order[-1]], fits["one law"].rss
     found = []
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         ratio, extra, p = f_test(fits[before], fits[after], noise)
         share = (fits[before].rss - fits[after].rss) / base if base else 0.0
         found.append(
@@ -192,9 +191,7 @@ def _curve(shared: Joint, place: int, group: Group) -> list[list[float]]:
     return _pairs(x, shared.predict(place, x))
 
 
-def _warnings(
-    runs: "DataFrame", tables: Mapping[str, "DataFrame"], shared: Joint
-) -> list[str]:
+def _warnings(runs: "DataFrame", tables: Mapping[str, "DataFrame"], shared: Joint) -> list[str]:
     told = []
     if not shared.covariance[shared.floors[0], shared.floors[0]]:
         told.append(
@@ -216,6 +213,4 @@ def _warnings(
 def _alike(tables: Mapping[str, "DataFrame"], name: str) -> bool:
     """Whether all values were trained at about the same settings: within 10% over their sizes."""
     sets = [np.sort(table[name].dropna().unique()) for table in tables.values()]
-    return all(
-        len(one) == len(sets[0]) > 0 and np.allclose(one, sets[0], rtol=0.1) for one in sets
-    )
+    return all(len(one) == len(sets[0]) > 0 and np.allclose(one, sets[0], rtol=0.1) for one in sets)

@@ -104,9 +104,8 @@ def state(model: LanguageModel) -> dict[str, torch.Tensor]:
     out = {
         "transformer.wte.weight": model.tokens.weight,
         "transformer.wpe.weight": model.positions.weight,
-        "transformer.ln_f.weight": model.norm.weight,
-        "transformer.ln_f.bias": model.norm.bias,
     }
+    out |= {f"transformer.ln_f.{name}": view for name, view in model.norm.named_parameters()}
     for index, block in enumerate(model.blocks):
         assert isinstance(block, Block)
         q, k, v = block.qkv.weight.chunk(3)

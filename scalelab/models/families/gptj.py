@@ -90,11 +90,10 @@ def state(model: LanguageModel) -> dict[str, torch.Tensor]:
     assert model.head is not None
     out = {
         "transformer.wte.weight": model.tokens.weight,
-        "transformer.ln_f.weight": model.norm.weight,
-        "transformer.ln_f.bias": model.norm.bias,
         "lm_head.weight": model.head.weight,
         "lm_head.bias": model.head.bias,
     }
+    out |= {f"transformer.ln_f.{name}": view for name, view in model.norm.named_parameters()}
     for index, block in enumerate(model.blocks):
         assert isinstance(block, Block)
         q, k, v = block.qkv.weight.chunk(3)

@@ -149,10 +149,12 @@ def config(shape: Shape) -> dict[str, Any]:
 def state(model: LanguageModel) -> dict[str, torch.Tensor]:
     """Weights under LlamaForCausalLM's names."""
     assert isinstance(model, Decoder)
-    out = {"model.embed_tokens.weight": model.tokens.weight, "model.norm.weight": model.norm.weight}
+    out = {"model.embed_tokens.weight": model.tokens.weight}
+    out |= {f"model.norm.{name}": view for name, view in model.norm.named_parameters()}
     if model.head is not None:
         out["lm_head.weight"] = model.head.weight
-    for index, block in enumerate(model.blocks):
+    blocks: Any = model.blocks
+    for index, block in enumerate(blocks):
         out |= {f"model.layers.{index}.{name}": view for name, view in block.state().items()}
     return out
 

