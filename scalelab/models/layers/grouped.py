@@ -48,8 +48,8 @@ def banded_attention(
     chunk: int,
     seen_BTT: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The mixed values (B, T, H K) where a token sees the `band` tokens up to itself alone (Child
-    et al. 2019, section 4.2, the local part).
+    """The mixed values (B, T, H K) where a token sees the `band` tokens up to itself alone (the
+    local part of Child et al. 2019, section 4).
 
     Chunks of queries are multiplied with the keys of their own chunk and of the one before, 2
     `chunk` keys in place of T; `chunk` is at least `band`.

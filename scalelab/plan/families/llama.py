@@ -6,7 +6,7 @@ from scalelab.plan.families import Counts, Shape, register
 
 def swiglu_inner(shape: Shape) -> int:
     """8/3 of the width, so that three matrices have the weights of GPT-2's two of 4 d (Shazeer
-    2020, section 3), rounded up to a multiple of 8."""
+    2020, section 2), rounded up to a multiple of 8."""
     return 8 * -(-shape.width // 3)
 
 
