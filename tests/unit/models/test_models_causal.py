@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+from scalelab import provenance
 from scalelab.evaluation.samples import next_logits
 from scalelab.files import write_json
 from scalelab.models import LanguageModel, attend_to, build, export, load_weights, registry
@@ -200,3 +201,17 @@ def test_with_a_band_over_the_context_gpt3_is_gpt2_without_biases_of_attention()
     }
     ids = torch.randint(61, (2, 3, 16), generator=torch.manual_seed(2))
     assert torch.allclose(model.losses(*ids), plain.losses(*ids), atol=1e-5)
+
+
+def test_what_one_family_is_made_of_makes_no_run_of_another_anew() -> None:
+    def files(family: str) -> set[str]:
+        entries = (entry.format(family=family) for entry in provenance.CODE["train"])
+        return {
+            path.relative_to(provenance.PACKAGE).as_posix()
+            for path in provenance.code_files(*entries)
+        }
+
+    new = {"models/decoder.py", "models/layers/grouped.py", "models/layers/initial.py"}
+    assert not files("gpt2") & {*new, "models/layers/rotary.py", "models/layers/experts.py"}
+    assert files("llama") >= {*new, "models/layers/rotary.py", "plan/families/llama.py"}
+    assert "models/layers/experts.py" in files("moe") - files("llama")

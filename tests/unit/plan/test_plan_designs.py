@@ -239,7 +239,7 @@ def families_study(**changes: Any) -> Any:
     """Two families over some widths."""
     data: dict[str, Any] = {
         "study": "families",
-        "corpus": {"source": "synthetic", "synthetic": {}, "vocab_size": 1024},
+        "corpus": {"source": "docstrings"},
         "ladder": {"widths": [8, 16, 24, 32]},
         "axes": {"model.family": ["gpt2", "moe"]},
         "training": {"tokens": 100_000},
