@@ -75,7 +75,7 @@ def choose(shape: Shape, wanted: str, where: torch.device) -> ComputePath:
     one_block = dataclasses.replace(shape, depth=1)
     key = digest(
         [
-            *(dataclasses.asdict(one_block), wanted, torch.get_num_threads()),
+            *(one_block.specification(), wanted, torch.get_num_threads()),
             *(torch.__version__, processor(), FORMAT),
         ]
     )
