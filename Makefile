@@ -27,6 +27,7 @@ help: ## show this list
 setup: $(STAMP) ## make .venv with the locked versions
 
 run: $(STAMP) ## run the default study (STUDY=config/mine.yaml: another one)
+	@$(if $(STUDY),$(PY) -m scalelab.config "$$STUDY")
 	$(PY) -m snakemake --cores all $(if $(STUDY),--configfile "$$STUDY") $(ARGS)
 
 test: lint ## lint, then all tests

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from scalelab import __version__
-from scalelab.errors import UserError
+from scalelab.errors import UserError, of_system, redacted
 
 VERBS = {
     "plan": ("scalelab.advise.command_plan", "show or write the runs of a study"),
@@ -60,16 +60,26 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return int(importlib.import_module(module).run(args))
     except UserError as error:
-        print(f"scalelab {args.verb}: {error}", file=sys.stderr)
-        _log(args, f"{error}\n")
-        return 2
+        return _refused(args, error)
     except BrokenPipeError:
         # The reader of a pipe (head, less) has gone; there is no one left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        told = of_system(error, getattr(args, "out", None))
+        if told is None:
+            _log(args, redacted(traceback.format_exc()))
+            raise
+        return _refused(args, told)
     except Exception:
-        _log(args, traceback.format_exc())
+        _log(args, redacted(traceback.format_exc()))
         raise
+
+
+def _refused(args: argparse.Namespace, error: UserError) -> int:
+    print(f"scalelab {args.verb}: {error}", file=sys.stderr)
+    _log(args, f"{error}\n")
+    return 2
 
 
 def _log(args: argparse.Namespace, text: str) -> None:

@@ -16,6 +16,10 @@ from scalelab.errors import UserError
 
 EXPECTED = {"dataclass_type": "expected a mapping of keys", "tuple_type": "expected a list"}
 """Words for what pydantic says in terms of Python."""
+PLAIN = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge")
+"""Kinds of values that a study file may hold: those of YAML itself, which make no object."""
+TEMPLATE = "__use_yte__"
+"""With this key a configuration file is a program to Snakemake (https://yte-template-engine.github.io)."""
 SPLITS = ("train", "tuning", "test")
 """Splits of a corpus, whose names no other held-out text may have."""
 
@@ -42,6 +46,7 @@ def read_yaml(path: str | Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     try:
+        _refuse_more_than_data(YAML().compose(text), path)
         data = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -53,6 +58,33 @@ def read_yaml(path: str | Path) -> Any:
         found = "an empty file" if data is None else "a list" if isinstance(data, list) else "text"
         raise UserError(f"{path}: expected a mapping of keys, found {found}")
     return data
+
+
+def _refuse_more_than_data(top: Any, path: str | Path) -> None:
+    """Raise `UserError` for tags, for a value within itself, and for what Snakemake would run."""
+
+    def visit(node: Any, above: tuple[int, ...]) -> None:
+        where = f"{path}, line {node.start_mark.line + 1}"
+        kind = str(node.tag).removeprefix("tag:yaml.org,2002:")
+        if kind not in PLAIN:
+            raise UserError(f"{where}: found the tag {kind!r}, expected plain YAML")
+        if id(node) in above:
+            raise UserError(f"{where}: found a value that holds itself, expected plain YAML")
+        if kind == "str" and node.value == TEMPLATE:
+            raise UserError(
+                f"{where}: found {TEMPLATE!r}, with which Snakemake runs code of the file; "
+                "expected plain YAML"
+            )
+        if isinstance(node.value, str) or id(node) in seen:
+            return
+        for item in node.value:
+            for inner in item if isinstance(item, tuple) else (item,):
+                visit(inner, (*above, id(node)))
+        seen.add(id(node))
+
+    seen: set[int] = set()
+    if top is not None:
+        visit(top, ())
 
 
 def parse(

@@ -259,7 +259,7 @@ class ComputeConfig:
     """Threads of a large run. Part of a run's identity, since sums are ordered by thread."""
     large_processes: Positive = 1
     """Data-parallel processes of a large run, on one host, each with `large_threads` threads or a
-    device of its own."""
+    device of its own. No part of its identity."""
     sharding: bool = False
     """Split weights, gradients and optimiser state over the processes (FSDP)."""
 

@@ -22,7 +22,7 @@ from scalelab.corpus.overlap import random_table
 from scalelab.corpus.rows import Rows
 from scalelab.corpus.sources import get_source, own_spelling
 from scalelab.corpus.split import split
-from scalelab.corpus.store import Kept, Store
+from scalelab.corpus.store import Kept, Store, errors_of_system
 from scalelab.corpus.zone import UNUSED, Zone, places_of
 from scalelab.errors import UserError
 from scalelab.files import canonical_json, digest, finished
@@ -78,7 +78,7 @@ def prepare(spec: dict[str, Any], out: Path, report: Report) -> dict[str, Any]:
     except Timeout:
         raise UserError(f"corpus: {out.name} is being prepared by another process") from None
     try:
-        with Store(work, identity) as store:
+        with errors_of_system(work), Store(work, identity) as store:
             manifest = _made(spec, config, seed, out, store, report)
     except UserError as error:
         if not error.resumable:

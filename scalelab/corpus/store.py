@@ -4,10 +4,13 @@ The size of the text is bounded by the disk, not by memory, and what was read be
 is not read again.
 """
 
+import errno
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, overload
@@ -22,6 +25,22 @@ CREATE TABLE IF NOT EXISTS documents (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
+
+
+SYSTEM = {"SQLITE_FULL": errno.ENOSPC, "SQLITE_READONLY": errno.EROFS}
+"""What SQLite says of the disk, as the system says it."""
+
+
+@contextmanager
+def errors_of_system(folder: Path) -> Iterator[None]:
+    """Turn errors of SQLite that are those of the disk into errors of the system."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        number = SYSTEM.get(getattr(error, "sqlite_errorname", ""))
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(folder)) from None
 
 
 class Entry(NamedTuple):
@@ -45,7 +64,10 @@ class Store:
         try:
             self._open()
             whole = self.state("identity") == identity and self._size() >= self.state("end")
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorname", "") in SYSTEM:
+                self.close()
+                raise  # what was read stays
             whole = False
         if not whole:
             self.close()

@@ -57,7 +57,7 @@ def draw(study: Study, width: str) -> Drawing:
     columns = 2 if width == "single" else 3
     series.legend_below(result, [points, *handles, *_line_handles()], names, columns)
     style.settle(result)
-    _label_lines(axes, contours, budgets, block, [*zip(sizes, tokens, strict=True)])
+    _label_lines(axes, contours, budgets, block, [*{*zip(sizes, tokens, strict=True)}])
     rows: list[tuple[Any, ...]] = []
     for run in runs:
         loss = run.number(str(answer["y"]))

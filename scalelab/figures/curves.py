@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.figures import style
 from scalelab.figures.registry import Drawing
-from scalelab.figures.study import Run, Study, read_curve
+from scalelab.figures.study import Run, Study, even, read_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,8 @@ HEADER = ("what", "run", "label", "N", "seed", "x", "loss_nats")
 SMOOTHED = 5
 """Lines of a curve that make one value of the envelope: the least of noisy ones is the luckiest."""
 ENVELOPE_STEPS = 80
+MOST = 500
+"""Runs that are drawn, evenly chosen of more; the CSV has all of them."""
 
 
 def draw_curves(
@@ -46,20 +48,24 @@ def draw_curves(
         for run in study.runs
     }
     tops = [loss for run in study.runs if run.ok for _, loss in curves[run.id]]
+    drawn = {run.id for run in even(study.runs, MOST)}
     for run in study.runs:
         line = curves[run.id]
         repeat = seen[run.size] = seen.get(run.size, -1) + 1
         rows += [_row("training", run, *point) for point in line]
+        last, loss = run.number(end), run.number("loss_nats")
+        if run.ok and last and loss:
+            rows.append(_row("held-out", run, last, loss))
+        if run.id not in drawn:
+            continue
         if not run.ok:
             line = _before_blow_up(line, max(tops, default=math.inf))
         if line:
             _line(axes, line, colour_of(run), run.ok, repeat)
             lines.append(line)
-        last, loss = run.number(end), run.number("loss_nats")
         if run.ok and last and loss:
             _dot(axes, last, loss, colour_of(run))
             lines.append([(last, loss)])
-            rows.append(_row("held-out", run, last, loss))
     lowest = lower_envelope([curves[run.id] for run in study.runs if run.ok]) if envelope else []
     if lowest:
         axes.plot(*zip(*lowest, strict=True), color=style.AHEAD, linewidth=1.1, zorder=2.5)
@@ -168,7 +174,8 @@ def _legend(axes: "Axes", study: Study, lines: list[Any], repeated: bool, envelo
     from matplotlib.lines import Line2D
 
     grey = "#555555"
-    handles = [Line2D([], [], color=grey, linewidth=0.9, label="training loss")]
+    some = f", {MOST:,} of {len(study.runs):,} runs" if len(study.runs) > MOST else ""
+    handles = [Line2D([], [], color=grey, linewidth=0.9, label=f"training loss{some}")]
     if repeated:
         handles.append(
             Line2D([], [], color=grey, linewidth=0.9, linestyle=(0, (3, 1.2)), label="other seeds")

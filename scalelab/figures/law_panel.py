@@ -295,10 +295,11 @@ def _steps(axes: "Axes", steps: list[Mapping[str, Any]]) -> list[Any]:
 
 
 def excluded(study: Study, fit: Mapping[str, Any] | None) -> list[tuple[Run, float, str]]:
-    """Runs that are not in the fit, with their x and the reason, by size."""
+    """Runs that are not in the fit, with their x (N for a law of several columns) and the reason,
+    by size."""
     used = {run.id for item in fit["points"] for run in study.runs_of(item)} if fit else set()
     reasons = {item["id"]: item["reason"] for item in (fit or {}).get("excluded", ())}
-    column = fit["x"] if fit else "N"
+    column = fit["x"] if fit and isinstance(fit["x"], str) else "N"
     found = []
     for run in study.runs:
         if run.id in used or (fit is None and run.ok):

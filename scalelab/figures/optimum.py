@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.figures import numbers, series, style
 from scalelab.figures.registry import Drawing, figure
-from scalelab.figures.study import Study
+from scalelab.figures.study import Study, even
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,10 +27,17 @@ STRIP = 0.075
 Rows = list[tuple[Any, ...]]
 
 
+MOST = 40
+"""Sizes that are drawn; tables/answers.csv has all of them."""
+
+
 @figure("The best value of a setting at each size", "double", needs="an optimum")
 def draw(study: Study, width: str) -> Drawing:
-    """A pair of panels for each axis: basins left, optima right."""
-    answers = study.answered("optimum")
+    """A pair of panels for each axis: basins left, optima right. Of more than MOST sizes, some."""
+    from matplotlib.lines import Line2D
+
+    whole = study.answered("optimum")
+    answers = [{**answer, "sizes": even(answer["sizes"], MOST)} for answer in whole]
     wide = width == "double"
     down, across = (len(answers), 2) if wide else (2 * len(answers), 1)
     result = style.new_figure(width, (2.5 if wide else 4.6) * len(answers) + 0.35)
@@ -47,6 +54,10 @@ def draw(study: Study, width: str) -> Drawing:
         for size, look in zip(answer["sizes"], mine, strict=True):
             used.setdefault(groups_of(groups, size), look)
     handles, labels = _legend(answers, used)
+    most = max(len(answer["sizes"]) for answer in whole)
+    if most > MOST:
+        handles.append(Line2D([], [], linestyle="none"))
+        labels.append(f"{MOST} of {most} sizes, evenly chosen")
     series.legend_below(result, handles, labels, 4 if wide else 2)
     result.align_ylabels(panels[:, 0])
     result.align_ylabels(panels[:, 1])

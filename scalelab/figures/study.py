@@ -1,18 +1,20 @@
 """A study as figures, tables and the report read it: runs.csv, laws.json, training curves."""
 
 import csv
+import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scalelab.errors import UserError
 from scalelab.evaluation.columns import SCORES, measure_of, set_of
 from scalelab.files import read_json
 
 REQUIRED = ("id", "label", "N", "D", "loss_nats", "status")
+Item = TypeVar("Item")
 WHOLE_FIT = ("law", "x", "params", "points")
 
 
@@ -87,19 +89,30 @@ class Study:
         """How each cost grows with N, by its column of runs.csv (`laws.growth`)."""
         return {item["column"]: item for item in self.laws.get("growth") or ()}
 
+    @functools.cached_property
+    def named(self) -> dict[str, Run]:
+        """The runs by id, and by label where that is no id."""
+        return {**{run.label: run for run in self.runs}, **{run.id: run for run in self.runs}}
+
     def runs_of(self, point: Mapping[str, Any]) -> list[Run]:
         """The runs behind one point of a fit, which names them by id or by label.
 
         Raises UserError for a run that runs.csv does not have: the files are not of one study.
         """
-        known = {**{run.label: run for run in self.runs}, **{run.id: run for run in self.runs}}
         for name in point.get("runs", ()):
-            if name not in known:
+            if name not in self.named:
                 raise UserError(
                     f"laws.json: a point names the run {name}, which runs.csv does not have: "
                     "expected the laws of the same study"
                 )
-        return [known[name] for name in point.get("runs", ())]
+        return [self.named[name] for name in point.get("runs", ())]
+
+
+def even(items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` items, evenly chosen, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
 def load_study(

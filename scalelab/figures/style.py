@@ -107,6 +107,10 @@ def new_figure(width: str, height: float) -> "Figure":
     return figure
 
 
+CROWD = 500
+"""Lines, or marks of one line, above which a vector file would be larger than a picture."""
+
+
 def save(figure: "Figure", path: Path) -> Path:
     """Write a figure atomically in the format of the path's suffix, without dates."""
     kind = path.suffix[1:]
@@ -115,9 +119,21 @@ def save(figure: "Figure", path: Path) -> Path:
         "svg": {"Date": None, "Creator": "scalelab"},
         "png": {"Software": None},
     }[kind]
+    _crowds_as_pixels(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=PNG_DPI, metadata=metadata)
     return path
+
+
+def _crowds_as_pixels(figure: "Figure") -> None:
+    """Lines and marks of a panel with more than CROWD of them are pixels, in vector files too."""
+    import numpy as np
+
+    for axes in figure.axes:
+        marks = [np.size(line.get_xdata()) for line in axes.lines]
+        if max([len(marks), *marks]) > CROWD:
+            for line in axes.lines:
+                line.set_rasterized(True)
 
 
 def save_all(figure: "Figure", folder: Path, name: str, formats: Iterable[str]) -> list[Path]:

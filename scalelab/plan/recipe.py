@@ -14,7 +14,7 @@ FORMAT = 1
 def specification(
     study: Study, shape: Shape, counts: Counts, seed: int, corpus_id: str
 ) -> dict[str, Any]:
-    """Everything that changes the result of a run, and nothing else; its digest is the run's id.
+    """Everything that changes the result of a run, and in how many processes it is trained.
 
     Raises:
         UserError: a batch below one sequence, too few steps, a warm-up longer than the run, batches

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from scalelab.errors import UserError, first_line
+from scalelab.errors import UserError, first_line, redacted
 
 MILLISECONDS = 1e11
 """Times above this one, of WebHDFS, count milliseconds."""
@@ -28,10 +28,16 @@ def filesystem(address: str) -> tuple[Any, str]:
     (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_DEFAULT_REGION) or ~/.aws.
 
     Raises:
-        UserError: a protocol is unknown, or its package is missing.
+        UserError: a protocol is unknown, or its package is missing; or the address holds a password
+            or a signature, which would stand in every file that says what a corpus was made from.
     """
     import fsspec
 
+    if redacted(address) != address:
+        raise UserError(
+            f"{address}: found a password or a signature in an address, which results would show; "
+            "give it where the store's own tools look for it (environment, ~/.aws, ~/.netrc)"
+        )
     protocol = address.partition("://")[0]
     try:
         if protocol in ARROW and importlib.util.find_spec(ARROW[protocol]) is None:

@@ -12,6 +12,7 @@ from scalelab.plan import designs
 from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count
+from scalelab.plan.identity import run_id
 from scalelab.plan.measures import measure_settings
 from scalelab.plan.recipe import FORMAT, specification
 from scalelab.plan.sets import set_specifications
@@ -36,11 +37,11 @@ class Run:
     """One training run."""
 
     id: str
-    """12 hexadecimal characters: a hash of the specification."""
+    """12 hexadecimal characters: a hash of what the result depends on (`plan.identity`)."""
     label: str
     """Short name for people, unique within the study."""
     spec: dict[str, Any]
-    """Everything that changes the result, and nothing else."""
+    """Everything that changes the result, and in how many processes it is trained."""
     counts: Counts
     """Parameters and FLOPs."""
     budget: float | None = None
@@ -316,7 +317,7 @@ def _run(
     told.pop("model.width", None)
     words = "".join(f"-{key.split('.')[-1]}{_short(value)}" for key, value in told.items())
     return Run(
-        digest(spec),
+        run_id(spec),
         f"d{shape.width}{words}-s{repeat + 1}",
         spec,
         counts,

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalelab.files import canonical_json, digest
+from scalelab.plan.identity import result_of, shared_by
 
 
 @dataclass(frozen=True)
 class Trunk:
     """A trunk and where it is branched.
 
-    branches: {run id: steps it takes over}. `spec` is the specification that all have in common.
+    branches: {run id: steps it takes over}. `spec` is the specification that all have in common,
+    and in how many processes the trunk is trained.
     """
 
     id: str
@@ -52,7 +54,7 @@ def common(spec: dict[str, Any]) -> dict[str, Any]:
         "final": 0.0,
         "share_trunk": True,
     }
-    return {**spec, "training": {**training, "steps": None, "schedule": schedule}}
+    return {**result_of(spec), "training": {**training, "steps": None, "schedule": schedule}}
 
 
 def trunks(specs: dict[str, dict[str, Any]]) -> tuple[Trunk, ...]:
@@ -68,8 +70,9 @@ def trunks(specs: dict[str, dict[str, Any]]) -> tuple[Trunk, ...]:
     found = []
     for runs in groups.values():
         spec = common(specs[runs[0]])
+        shared = shared_by(specs[runs[0]])
         branches = {run: branch_step(specs[run]) for run in runs}
-        found.append(Trunk(digest(spec), spec, branches))
+        found.append(Trunk(digest(spec), {**spec, **shared}, branches))
     return tuple(found)
 
 

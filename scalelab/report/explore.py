@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalelab.figures import numbers
-from scalelab.figures.study import Study, predicted
+from scalelab.figures.study import Study, even, predicted
 from scalelab.laws.result import predict
-from scalelab.report import summary
+from scalelab.report import large, summary
 from scalelab.report.again import power_sum
 
 STEPS = 6
@@ -16,22 +16,26 @@ STEPS = 6
 Point = Mapping[str, Any]
 
 
-def views(study: Study) -> list[dict[str, Any]]:
-    """One for each fit of laws.json that the registry knows, in its order."""
-    places = {run.id: place for place, run in enumerate(study.runs)}
+def views(study: Study, shown: Study | None = None) -> list[dict[str, Any]]:
+    """One for each fit of laws.json that the registry knows, in its order.
+
+    shown: the study with the runs that the page holds, where these are not all.
+    """
+    places = {run.id: place for place, run in enumerate((shown or study).runs)}
     return [view(study, fit, places) for fit in study.fits]
 
 
 def view(study: Study, fit: Mapping[str, Any], places: Mapping[str, int]) -> dict[str, Any]:
     """A fit as the page's scripts read it: `points`, `band`, `lines`, `refit` and the rest.
 
-    `runs` of a point are places in the list of runs. `refit` is None where the page can fit the
-    law again without some points, else the sentence that says why not.
+    `runs` of a point are places in the list of runs, with their whole number as `of` where the page
+    lacks some. `refit` is None where the page can fit the law again without some points, else the
+    sentence that says why not.
     """
     columns = columns_of(fit)
     y = str(fit.get("y", "loss_nats"))
     points = []
-    for point in fit["points"]:
+    for point in even(fit["points"], large.MOST_POINTS):
         at = {column: _at(fit, point, column) for column in columns}
         runs = study.runs_of(point)
         points.append(
@@ -41,7 +45,8 @@ def view(study: Study, fit: Mapping[str, Any], places: Mapping[str, int]) -> dic
                 "predicted": predicted(point),
                 "residual": float(point["residual_relative"]),
                 "weight": float(point.get("weight", 1.0)),
-                "runs": [places[run.id] for run in runs],
+                "runs": [places[run.id] for run in runs if run.id in places],
+                **({} if all(run.id in places for run in runs) else {"of": len(runs)}),
                 "without": without(fit, point),
                 "budget": runs[0].number("budget") if runs else None,
             }
@@ -73,6 +78,7 @@ def view(study: Study, fit: Mapping[str, Any], places: Mapping[str, int]) -> dic
             if form_of(item["law"], columns)
         ],
         "refit": no_refit(fit),
+        **large.of_points(fit["points"]),
     }
 
 
@@ -136,6 +142,7 @@ def lines(fit: Mapping[str, Any], points: Sequence[Point]) -> dict[str, list[dic
     import numpy as np
 
     columns = columns_of(fit)
+    places = {id(point): place for place, point in enumerate(points)}
     found: dict[str, list[dict[str, Any]]] = {}
     for axis in columns:
         result = []
@@ -145,7 +152,7 @@ def lines(fit: Mapping[str, Any], points: Sequence[Point]) -> dict[str, list[dic
             result.append(
                 {
                     "name": name,
-                    "points": [points.index(point) for point in members],
+                    "points": [places[id(point)] for point in members],
                     "at": [[_short(value) for value in row] for row in path],
                     "value": [_short(float(value), 7) for value in values],
                 }

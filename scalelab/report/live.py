@@ -4,17 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from scalelab.figures.study import Study
-from scalelab.report import embed, explore, material, planner
+from scalelab.report import embed, explore, large, material, planner
 from scalelab.report.again import Fits
 
 
 def live(study: Study, again: Fits, plan: Mapping[str, Any] | None) -> dict[str, Any]:
     """Names of the template: the data, the scripts, the library, and the planner's own words."""
-    views, costs, curves = explore.views(study), material.costs(study), material.curves(study)
+    shown = large.thinned(study)
+    views, costs, curves = (
+        explore.views(study, shown),
+        material.costs(study),
+        material.curves(shown),
+    )
     budgets = planner.planner(study, again)
     data = {
         "views": views,
-        "runs": material.runs(study),
+        "runs": material.runs(shown),
         "curves": curves,
         "costs": costs,
         "planner": budgets,
@@ -28,6 +33,7 @@ def live(study: Study, again: Fits, plan: Mapping[str, Any] | None) -> dict[str,
         "has_costs": bool(costs),
         "has_curves": bool(curves),
         "curve_points": material.CURVE_POINTS,
+        "curves_shown": len(curves) if len(study.runs) > material.MOST_CURVES else None,
         "plan_rows": planner.table(budgets),
         "plan_about": budgets["about"] if budgets else [],
         "plan_unit": budgets["unit"] if budgets else "",

@@ -8,10 +8,12 @@ from urllib.parse import quote
 
 from scalelab.errors import UserError
 from scalelab.figures.cost import QUANTITIES
-from scalelab.figures.study import Run, Study, read_curve
+from scalelab.figures.study import Run, Study, even, read_curve
 
 CURVE_POINTS, ALL_POINTS = 200, 9_000
 """Points of one training curve at most, and of all together."""
+MOST_CURVES = 450
+"""Curves in the plot: so many of 20 points each make ALL_POINTS."""
 COLUMNS = ("N", "N_total", "D", "C", "C_6ND", "loss_nats", "loss_nats_se", "bits_per_byte")
 COSTS = tuple(quantity.column for quantity in QUANTITIES)
 
@@ -34,10 +36,12 @@ def runs(study: Study) -> list[dict[str, Any]]:
 
 def curves(study: Study) -> list[dict[str, Any]]:
     """Training curves: `run` (its place), `tokens`, `flops`, `loss`; without those that are not
-    there. Thinned evenly in the log of the tokens, first and last kept."""
-    most = max(20, min(CURVE_POINTS, ALL_POINTS // max(len(study.runs), 1)))
+    there. Thinned evenly in the log of the tokens, first and last kept; of many runs, evenly chosen
+    ones."""
+    chosen = even(list(enumerate(study.runs)), MOST_CURVES)
+    most = max(20, min(CURVE_POINTS, ALL_POINTS // max(len(chosen), 1)))
     found = []
-    for place, run in enumerate(study.runs):
+    for place, run in chosen:
         try:
             lines = read_curve(study, run)
         except UserError:

@@ -13,9 +13,9 @@ from scalelab import figures
 from scalelab.errors import UserError
 from scalelab.figures import numbers
 from scalelab.figures.law_panel import excluded
-from scalelab.figures.study import Study
+from scalelab.figures.study import Study, even
 from scalelab.files import write_text
-from scalelab.report import answers, cost, material, sets, summary, texts
+from scalelab.report import answers, cost, large, material, sets, summary, texts, weight
 from scalelab.report.again import Fits, fits_again
 from scalelab.report.corpus import shown
 from scalelab.report.live import contents, live
@@ -77,9 +77,15 @@ def write_report(
     values = context(study, figures_dir, corpus, plan, again) | live(study, again, plan)
     values |= {
         "samples": texts.shown(samples),
-        "links": material.links(study, Path(out), tracking),
+        "links": material.links(large.thinned(study), Path(out), tracking),
     }
-    write_text(out, environment.get_template(TEMPLATE).render(values, contents=contents(values)))
+    template = environment.get_template(TEMPLATE)
+    page = template.render(values, contents=contents(values))
+    excess = len(page.encode()) - weight.MOST_BYTES
+    if excess > 0:
+        weight.lighten(values["pictures"], Path(figures_dir), excess)
+        page = template.render(values, contents=contents(values))
+    write_text(out, page)
     return Path(out)
 
 
@@ -97,19 +103,22 @@ def context(
     first = leading(study, pictures)
     asked: list[dict[str, Any]] = [
         {"text": item, "figures": [p for p in pictures if p["name"] in item.kinds and p != first]}
-        for item in answers.sections(study)
+        for item in map(large.section, answers.sections(study))
     ]
     # A figure shows all answers of its kind, so it stands with the last of them.
     for place, item in enumerate(asked):
         later = [p for other in asked[place + 1 :] for p in other["figures"]]
         item["figures"] = [p for p in item["figures"] if p not in later]
+    not_ok = [run for run in study.runs if not run.ok]
+    aside = [(run, why) for run, _, why in excluded(study, fit) if run.ok] if fit else []
     placed = [first, *(p for item in asked for p in item["figures"])]
     return {
         "name": study.name,
         "answer": told,
         "answer_asked": answers.lead(study) if told != answers.lead(study) else [],
         "residual_statement": summary.residual_statement(rows),
-        "sizes": rows,
+        "sizes": even(rows, large.MOST_ROWS),
+        "sizes_note": large.rows_note(len(rows), "tables/runs.csv and tables/cost.csv"),
         "several_tokens": summary.several_tokens(rows),
         "goal": summary.GOAL,
         "fit": fit,
@@ -118,16 +127,20 @@ def context(
         "heldout": _heldout(fit),
         "failed_fits": [i for i in study.laws.get("failed") or [] if "law" in i],
         "failed_answers": [i for i in study.laws.get("failed") or [] if "answer" in i],
+        "pictures": pictures,
         "lead": first,
         "lead_is_law": bool(first and first["name"] == MAIN),
         "asked": asked,
         "figures": [item for item in pictures if item["name"] != COST and item not in placed],
         "cost_figure": next((item for item in pictures if item["name"] == COST), None),
-        "runs": study.runs,
+        "count": len(study.runs),
+        "runs": large.thinned(study).runs,
+        "runs_note": large.note(study),
         "statuses": cost.statuses(study),
-        "not_ok": [run for run in study.runs if not run.ok],
-        "excluded": [(run, why) for run, _, why in excluded(study, fit) if run.ok] if fit else [],
-        "missing": _missing(study, plan),
+        "not_ok": not_ok[: large.MOST_ROWS],
+        "not_ok_count": len(not_ok),
+        "excluded": large.left_out(aside),
+        "missing": large.first(_missing(study, plan), "plan.json"),
         "corpus": shown(corpus) if corpus else None,
         "methods": methods(study, corpus),
         "provenance": _provenance(study, corpus),

@@ -19,6 +19,7 @@ from scalelab.laws import registry
 from scalelab.laws.allocation.allocate import along
 from scalelab.laws.result import FitResult, finite, predict
 from scalelab.report.again import Fits
+from scalelab.report.large import thinned
 
 STEPS, AHEAD = 8, 100.0
 """Steps to the largest budget of the study, and as many up to so many times as much."""
@@ -37,7 +38,7 @@ def planner(study: Study, again: Fits) -> dict[str, Any] | None:
     cost = found.get("cost", "C_6ND")
     spots = [
         [run.number(cost) or run.number("C"), run.size, run.number("loss_nats")]
-        for run in study.runs
+        for run in thinned(study).runs
         if run.ok
     ]
     return {**found, "speed": speed(study, cost), "runs": spots}

@@ -1,14 +1,15 @@
 """The verb `train`."""
 
 import argparse
-import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from scalelab.errors import UserError
+from scalelab.errors import FULL, TryAgain, UserError, first_line, of_system
 from scalelab.logs import add_log_argument, json_argument, reporter
-from scalelab.training.launch import STOPPED, launch
+from scalelab.training.launch import LOST, STOPPED, launch
+from scalelab.training.progress import LAUNCHER
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +30,11 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         "--processes", type=int, default=1, help="data-parallel processes on this host"
     )
     parser.add_argument(
+        "--sharding", action="store_true", help="split the model over the processes (FSDP)"
+    )
+    parser.add_argument(
         "--checkpoint-seconds", type=float, default=30, help="between two resume states"
     )
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a disk says that takes no more."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         from scalelab.training.run import train
 
         train(
-            json_argument(args.spec),
+            specification(args),
             args.corpus,
             args.out,
             threads,
@@ -55,6 +55,12 @@ def run(args: argparse.Namespace) -> int:
         )
 
     return in_processes(args, work)
+
+
+def specification(args: argparse.Namespace) -> dict[str, Any]:
+    """That of --spec, sharded where --sharding says so."""
+    spec: dict[str, Any] = json_argument(args.spec)
+    return {**spec, "sharding": True} if args.sharding else spec
 
 
 def in_processes(
@@ -68,26 +74,38 @@ def in_processes(
     if args.processes < 1:
         raise UserError(f"--processes: found {args.processes}, expected 1 or more")
     if args.processes > 1 and "WORLD_SIZE" not in os.environ:
-        return launch(args.words, args.processes)
+        return launch(args.words, args.processes, reporter(args.log))
+    from scalelab.training.distributed import has_lost_a_process
     from scalelab.training.loop import Interrupted, silent
+    from scalelab.training.step import is_out_of_memory
 
     # Of several processes the first speaks for all.
     first = os.environ.get("RANK", "0") == "0"
+    if not first:
+        args.log = None
     report = reporter(args.log) if first else silent
     try:
         work(max(1, args.threads // args.processes), report)
     except Interrupted as stopped:
         report(str(stopped))
         return STOPPED
-    except UserError:
-        if first:
-            raise
-        return 2
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise UserError(
-            f"{error.filename or args.out}: the disk takes no more ({error.strerror}); free some "
-            "space and run the same command again: the run goes on from its last state"
+        told = of_system(error, args.out)
+        raise UserError(f"{told}: the run goes on from its last state") from None
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise UserError(
+                f"{args.out}: out of memory ({first_line(error)}); give the run more memory or "
+                "processes, and run the same command again"
+            ) from None
+        if "WORLD_SIZE" not in os.environ or not has_lost_a_process(error):
+            raise
+        if LAUNCHER in os.environ:  # which knows more
+            return LOST
+        raise TryAgain(
+            f"{args.out}: another process of the run is gone ({first_line(error)}); the same "
+            "command goes on from the last state"
         ) from None
     return 0

@@ -11,6 +11,14 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
+from scalelab.training.launch import MEETING
+
+NO_PEER = (
+    *("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting"),
+    "remote process exited",
+)
+"""Words in which gloo and NCCL tell that another process does not answer."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -82,5 +90,15 @@ def join(where: torch.device) -> World:
         where = torch.device("cpu")
     if where.type == "cuda":
         torch.cuda.set_device(where)
-    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    dist.init_process_group(
+        "nccl" if where.type == "cuda" else "gloo",
+        init_method=os.environ.get(MEETING),  # of torchrun: the address and port it names
+        rank=int(os.environ["RANK"]),
+        world_size=size,
+    )
     return World(dist.get_rank(), size, where)
+
+
+def has_lost_a_process(error: Exception) -> bool:
+    """Whether an error of a run of several processes says that one of the others is gone."""
+    return any(words in str(error) for words in NO_PEER)

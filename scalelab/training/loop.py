@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from scalelab.errors import UserError
+from scalelab.errors import UserError, first_line
 from scalelab.files import write_text
 from scalelab.models import build
 from scalelab.models.registry import LanguageModel
@@ -23,7 +23,14 @@ from scalelab.training.distributed import World
 from scalelab.training.optimizer import AdamW, FlatAdamW, ordered
 from scalelab.training.progress import FILE, Interrupted, Progress, orphaned
 from scalelab.training.schedule import learning_rate
-from scalelab.training.step import LossScale, OutOfMemory, Stepper, micro_sequences
+from scalelab.training.step import (
+    LossScale,
+    OutOfMemory,
+    Stepper,
+    is_out_of_memory,
+    micro_sequences,
+)
+from scalelab.training.stretches import Stretch, change, continued, from_here
 
 RECORDS = 150
 """Lines of metrics in a run, about."""
@@ -59,6 +66,8 @@ class Outcome:
     """Steps at which the run was taken up again."""
     branched_at: int | None = None
     """Steps that were taken over from a trunk."""
+    stretches: list[Stretch] = field(default_factory=list)
+    """From which step on how many processes of how many threads trained it."""
 
 
 class Trainer:
@@ -110,6 +119,7 @@ class Trainer:
         """Of each step: summed loss in nats, norm of the gradient, seconds since the start."""
         self.resumed_from: list[int] = []
         self.branched_at: int | None = None
+        self.stretches = [from_here(0, self.world)]
         self.ended: tuple[str, str] | None = None
         """How a trunk ended before its steps were done: so do the runs that branch from it."""
         self.checkpoint_bytes = 0
@@ -173,6 +183,10 @@ class Trainer:
                 loss, norm = self.stepper(*self.batches.step(self.done), lr)
             except OutOfMemory as error:
                 return self._end("oom", f"step {self.done + 1}: {error}")
+            except (RuntimeError, MemoryError) as error:  # in the update, or while a batch is read
+                if self.world.size > 1 or not is_out_of_memory(error):
+                    raise
+                return self._end("oom", f"step {self.done + 1}: {first_line(error)}")
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = "loss" if not math.isfinite(loss) else "gradient"
                 return self._end("diverged", f"step {self.done + 1}: the {what} is not finite")
@@ -276,7 +290,10 @@ class Trainer:
         self._take_over(found)
         self.resumed_from = [*found["resumed_from"], self.done]
         self.branched_at = found["branched_at"]
-        self.report(f"{self.label}: taken up again at step {self.done:,} of {self.steps:,}")
+        self.report(
+            f"{self.label}: taken up again at step {self.done:,} of {self.steps:,}"
+            + change(found["stretches"], self.stretches)
+        )
         return True
 
     def _branch(self, trunk: Path) -> None:
@@ -298,6 +315,8 @@ class Trainer:
         if self.world.device.type != "cpu":  # of a run that began on a processor
             path = replace(path, by_hand=False)
         self._compute(path, found["micro"])
+        here = from_here(self.done, self.world)
+        self.stretches = continued(found["stretches"], here)
         self.stepper.scale = LossScale(**found["scale"])
 
     def _content(self) -> dict[str, Any]:
@@ -307,6 +326,7 @@ class Trainer:
             "history": torch.tensor(self.history, dtype=torch.float64).view(-1, 3),
             "path": asdict(self.stepper.path),
             "micro": self.stepper.micro,
+            "stretches": self.stretches,
             "scale": asdict(self.stepper.scale),
         }
 
@@ -338,6 +358,7 @@ class Trainer:
             self.checkpoint_bytes,
             self.resumed_from,
             self.branched_at,
+            self.stretches,
         )
 
 

@@ -25,6 +25,8 @@ WORTH = 400
 FILE = "progress.json"
 MANAGER = "SCALELAB_MANAGER"
 """Environment variable `host:pid` of the workflow that started this job."""
+LAUNCHER = "SCALELAB_LAUNCHER"
+"""Environment variable `host:pid` of the process that started this one of several."""
 LIVE = "SCALELAB_LIVE"
 """Environment variable: the live.json of that workflow, which names the runs of the study."""
 
@@ -256,11 +258,19 @@ def clock(seconds: float) -> str:
 
 
 def manager_identity() -> str:
-    """What a workflow writes into the environment of its jobs."""
+    """`host:pid`: what a workflow, or the process that starts several of one run, writes into the
+    environment of those that must not outlive it.
+    """
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def orphaned() -> bool:
-    """Whether the workflow that started this job, on this host, has died (a kill -9, say)."""
-    host, _, pid = os.environ.get(MANAGER, "").rpartition(":")
+    """Whether what started this job, on this host, has died (by a kill -9, say): its workflow, or
+    the process that started several of one run.
+    """
+    return any(_has_died(os.environ.get(name, "")) for name in (MANAGER, LAUNCHER))
+
+
+def _has_died(process: str) -> bool:
+    host, _, pid = process.rpartition(":")
     return pid.isdigit() and host == socket.gethostname() and _is_gone(int(pid))

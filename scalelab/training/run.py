@@ -14,10 +14,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from scalelab.corpus.shards import Corpus, load
-from scalelab.errors import UserError
+from scalelab.errors import UserError, first_line
 from scalelab.files import atomic_folder, digest, read_json, write_json
 from scalelab.models import LanguageModel, attend_to, export
-from scalelab.plan.families import Shape
+from scalelab.plan.families import Shape, count
+from scalelab.plan.identity import computed, run_id
 from scalelab.plan.labels import label_of
 from scalelab.plan.trunks import common
 from scalelab.provenance import manifest, stage_digest
@@ -26,6 +27,7 @@ from scalelab.training.distributed import World, join
 from scalelab.training.loop import Interrupted, Outcome, Trainer, silent, write_metrics
 from scalelab.training.progress import FILE
 from scalelab.training.step import is_out_of_memory
+from scalelab.training.stretches import from_here
 
 WAIT_SECONDS = 90
 """How long a run waits for another process that holds it. An orphan of a killed workflow saves its
@@ -41,6 +43,8 @@ class Job:
     corpus: Corpus
     folder: Path
     identity: str
+    """Stands for specification, data and code. A state of other threads or processes is the run's
+    own: what differs is rounding."""
     trunk_identity: str
     threads: int
     world: World
@@ -94,8 +98,6 @@ def job(
     made_by = [
         corpus.manifest["data_hash"],
         stage_digest("train", family=spec["model"]["family"]),
-        threads,
-        world.size,
     ]
     with _owner(folder, label, report) if world.first else nullcontext():
         if world.first:
@@ -106,8 +108,8 @@ def job(
             corpus_folder,
             corpus,
             folder,
-            digest([spec, *made_by]),
-            digest([common(spec), *made_by]),
+            digest([computed(spec), *made_by]),
+            digest([computed(common(spec)), *made_by]),
             threads,
             world,
             report if world.first else silent,
@@ -141,17 +143,23 @@ def train(
     label = label or label_of(spec)
     with job(spec, corpus_folder, folder, threads, report, label) as this:
         first = this.world.first
-        complete = _complete(folder, this.identity) if first else None
+        complete = _complete(this) if first else None
         if this.world.total([float(bool(complete))])[0]:
             this.report(f"{label}: already complete")
             return complete or {}
-        trainer = this.trainer()
+        try:
+            trainer = this.trainer()
+        except (RuntimeError, MemoryError) as error:
+            if this.world.size > 1 or not is_out_of_memory(error):
+                raise
+            return _no_room(this, first_line(error))
         with signals() as stopped:
             outcome = trainer.run(checkpoint_seconds, stopped, start)
         model = trainer.trained()
         if not first:
             return {}
-        result = _result(this, trainer, outcome)
+        weights = next(trainer.model.parameters()).dtype
+        result = _result(this, outcome, str(weights).removeprefix("torch."))
         write_metrics(folder / "metrics.jsonl", outcome.records)
         result["checkpoint_bytes"] = _write_checkpoint(
             folder / "checkpoint", model, trainer.shape, this, result
@@ -168,15 +176,32 @@ def train(
     return result
 
 
-def _result(this: Job, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
-    counts, path, where = trainer.counts, outcome.path, this.world.device
+def _no_room(this: Job, why: str) -> dict[str, Any]:
+    """The record of a run whose model does not fit the memory: its checkpoint holds no weights."""
+    wanted = this.spec["training"]["precision"]
+    path = paths.ComputePath("fp32" if wanted == "auto" else wanted, by_hand=False)
+    reason = f"step 1: no memory for the model and its optimiser: {why}"
+    outcome = Outcome("oom", reason, 0, 0.0, path, 0, [], 0, stretches=[from_here(0, this.world)])
+    result = _result(this, outcome, "float32")
+    write_metrics(this.folder / "metrics.jsonl", [])
+    with atomic_folder(this.folder / "checkpoint") as temporary:
+        write_json(temporary / "scalelab.json", {"run": result["id"], **result["provenance"]})
+    result["checkpoint_bytes"] = 0
+    write_json(this.folder / "run.json", result)
+    this.report(f"{this.label}: oom ({reason})")
+    return result
+
+
+def _result(this: Job, outcome: Outcome, weights: str) -> dict[str, Any]:
+    path, where = outcome.path, this.world.device
+    counts = count(Shape(**this.spec["model"]))
     peak = _peak(where, path) * this.world.size
     spec = this.spec
     tokens = outcome.steps * spec["training"]["batch_tokens"]
     tail = outcome.records[-max(1, len(outcome.records) // 20) :]
     last = sum(record["loss_nats"] for record in tail) / len(tail) if tail else None
     return {
-        "id": digest(spec),
+        "id": run_id(spec),
         "spec": spec,
         "status": outcome.status,
         "reason": outcome.reason,
@@ -196,15 +221,16 @@ def _result(this: Job, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
         "peak_flops_per_second": float(f"{peak:.4g}") or None,
         "mfu": (
             round(tokens * counts.training_flops / outcome.seconds / peak, 4)
-            if outcome.seconds and peak
+            if outcome.seconds and peak and len(outcome.stretches) == 1
             else None
         ),
         "peak_memory_bytes": machine.peak_memory_bytes(where),
         "state_bytes": outcome.checkpoint_bytes,
         "threads": this.threads,
         "processes": this.world.size,
+        "stretches": outcome.stretches,
         "precision": path.precision,
-        "weights": str(next(trainer.model.parameters()).dtype).removeprefix("torch."),
+        "weights": weights,
         "gradients_by_hand": path.by_hand,
         "micro_sequences": outcome.micro,
         "device": where.type,
@@ -225,15 +251,17 @@ def _peak(where: Any, path: paths.ComputePath) -> float:
         raise
 
 
-def _complete(folder: Path, identity: str) -> dict[str, Any] | None:
+def _complete(this: Job) -> dict[str, Any] | None:
+    folder = this.folder
     try:
-        result = read_json(folder / "run.json")
+        result: dict[str, Any] = read_json(folder / "run.json")
     except UserError:
         return None
     whole = (folder / "metrics.jsonl").exists() and (
-        folder / "checkpoint" / "model.safetensors"
+        folder / "checkpoint" / ("model.safetensors" if result.get("steps") else "scalelab.json")
     ).exists()
-    return result if whole and result.get("identity") == identity else None
+    same = (result.get("identity"), result.get("threads")) == (this.identity, this.threads)
+    return result if whole and same else None
 
 
 def _write_checkpoint(

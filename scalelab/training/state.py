@@ -6,13 +6,14 @@ job fails.
 
 import hashlib
 import io
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from scalelab.errors import UserError
+from scalelab.errors import UserError, first_line
 from scalelab.files import atomic_path
 
 KEEP = 2
@@ -46,12 +47,21 @@ def load(path: Path, identity: str) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
         raise UserError(f"{path}: damaged (checksum differs)")
-    state: dict[str, Any] = torch.load(
-        io.BytesIO(content[DIGEST_BYTES:]), weights_only=True, map_location="cpu"
-    )
-    if state.get("identity") != identity:
+    try:
+        state: Any = torch.load(
+            io.BytesIO(content[DIGEST_BYTES:]), weights_only=True, map_location="cpu"
+        )
+    except Exception as error:  # whatever bytes may stand there; none of them is run
+        raise UserError(f"{path}: expected a state, found {_kind(error)}") from None
+    if not isinstance(state, dict) or state.get("identity") != identity:
         raise UserError(f"{path}: made by other settings, data or code")
-    return state
+    return dict(state)
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "objects that are neither tensors nor plain values, which are not loaded"
+    return f"bytes that cannot be read ({first_line(error)})"
 
 
 def save(folder: Path, step: int, content: dict[str, Any]) -> int:

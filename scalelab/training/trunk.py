@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from scalelab.logs import add_log_argument, json_argument
+from scalelab.logs import add_log_argument
 from scalelab.plan.labels import label_of
-from scalelab.training.command import add_machine_arguments, in_processes
+from scalelab.training.command import add_machine_arguments, in_processes, specification
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         from scalelab.training.run import job, signals
         from scalelab.training.state import remove
 
-        spec = json_argument(args.spec)
+        spec = specification(args)
         spec["training"]["steps"] = args.steps
         label = f"trunk of {label_of(spec)}"
         folder = args.out.with_suffix("")

@@ -81,6 +81,34 @@ def test_a_second_set_up_costs_nothing(tmp_path: Path) -> None:
     assert run_make(folder, "--question", "setup").returncode == 0
 
 
+def test_a_study_is_looked_at_before_snakemake_reads_it(tmp_path: Path) -> None:
+    """Snakemake takes a file with a certain key for a program."""
+    folder = set_up_tree(tmp_path / 'it\'s a "tree"')
+    python = folder / ".venv/bin/python"
+    python.parent.mkdir()
+    python.write_text(
+        '#!/bin/sh\nprintf "%s|" "$@" >> called\necho >> called\n'
+        'case "$*" in *scalelab.config*bad*) exit 2;; esac\n',
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+    called = folder / "called"
+    for study, expected in (
+        ("$(a) bad.yaml", ["-m|scalelab.config|$(a) bad.yaml|"]),
+        (
+            "x y.yaml",
+            ["-m|scalelab.config|x y.yaml|", "-m|snakemake|--cores|all|--configfile|x y.y"],
+        ),
+        ("", ["-m|snakemake|--cores|all|"]),
+    ):
+        called.write_text("", encoding="utf-8")
+        done = run_make(folder, "run", *([f"STUDY={study.replace('$', '$$')}"] if study else []))
+        lines = called.read_text(encoding="utf-8").splitlines()[-len(expected) :]
+        assert all(map(str.startswith, lines, expected)), (lines, done.stderr)
+        assert done.returncode == (2 if "bad" in study else 0)
+        assert len(lines) == len(expected)
+
+
 def test_new_pins_or_another_folder_set_up_again(tmp_path: Path) -> None:
     folder = set_up_tree(tmp_path / "one")
     moved = folder.rename(tmp_path / "two")

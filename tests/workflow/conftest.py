@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from workflow_project import Finished, Project, wait_for
+from workflow_secrets import SECRETS
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,7 @@ def finish_micro_study(base: Path) -> Finished:
         program.chmod(0o755)
     path = os.pathsep.join([str(base / "bin"), os.environ.get("PATH", os.defpath)])
     # Case T18: text outside ASCII must not depend on the language of the system.
-    first = project.start(env={"PATH": path, "LC_ALL": "C"})
+    first = project.start(env={"PATH": path, "LC_ALL": "C", **SECRETS})
     try:
         wait_for(project.runs_in_training, first)
         second = project.snakemake()

@@ -7,12 +7,13 @@ from shlex import quote
 from filelock import FileLock, Timeout
 
 from scalelab import config as study_file
-from scalelab.errors import UserError
+from scalelab.errors import UserError, of_system
 from scalelab.files import canonical, canonical_json, digest, read_json, write_text
 from scalelab.live.announce import FILE as LIVE_FILE
 from scalelab.live.announce import announce
 from scalelab.plan.command import as_json
 from scalelab.plan.data import source_names
+from scalelab.plan.identity import result_of
 from scalelab.plan.runs import build
 from scalelab.plan.trunks import previous
 from scalelab.provenance import stage_digest
@@ -30,6 +31,12 @@ shell.prefix(f'set -euo pipefail; scalelab() {{{{ {INTERPRETER} -m scalelab "$@"
 os.environ[MANAGER] = manager_identity()
 
 
+def refuse(why):
+    """Exit code 2 with one sentence."""
+    print(f"scalelab: {why}", file=sys.stderr, flush=True)
+    os._exit(2)
+
+
 def read_plan():
     """The plan of the one study given, or exit code 2 with one sentence."""
     try:
@@ -39,8 +46,7 @@ def read_plan():
         study = study_file.load(files[0], workflow.config_settings.config)
         return files[0], build(study)
     except UserError as error:
-        print(f"scalelab: {error}", file=sys.stderr, flush=True)
-        os._exit(2)
+        refuse(error)
 
 
 STUDY_FILE, PLAN = read_plan()
@@ -50,6 +56,8 @@ os.environ[LIVE] = str(Path(STUDY, LIVE_FILE).resolve())  # progress lines count
 CORPORA = "results/corpora"
 RUN = "results/runs/{run}"
 RUNS = {run.id: run for run in PLAN.runs}
+# By FLOPs, so that no large run is left for the end. Looked up for each job, so it is no list.
+RANK = {run.id: len(PLAN.runs) - place for place, run in enumerate(PLAN.runs)}
 EVALUATION = f"eval/{PLAN.evaluation_id}.json"
 FITS, ANSWERS = canonical(list(PLAN.fits)), canonical(list(PLAN.answers))
 FIGURES = PLAN.figures
@@ -76,7 +84,7 @@ wildcard_constraints:
 
 
 def spec(wildcards):
-    return canonical_json(RUNS[wildcards.run].spec)
+    return canonical_json(result_of(RUNS[wildcards.run].spec))
 
 
 def train_code(wildcards):
@@ -124,8 +132,13 @@ def run_threads(wildcards):
     return spec["threads"] * spec["processes"]
 
 
-def run_processes(wildcards):
-    return RUNS[wildcards.run].spec["processes"]
+def run_processes(wildcards, output):
+    return processes_option(RUNS[wildcards.run].spec)
+
+
+def processes_option(spec):
+    """How a run is trained, not what: a function of the output, so no reason to train anew."""
+    return f"--processes {spec['processes']}" + (" --sharding" if spec["sharding"] else "")
 
 
 def trunk_of_run(wildcards):
@@ -145,7 +158,7 @@ def state_of(trunk, steps):
 
 
 def trunk_spec(wildcards):
-    return canonical_json(TRUNKS[wildcards.trunk].spec)
+    return canonical_json(result_of(TRUNKS[wildcards.trunk].spec))
 
 
 def trunk_threads(wildcards):
@@ -153,8 +166,8 @@ def trunk_threads(wildcards):
     return spec["threads"] * spec["processes"]
 
 
-def trunk_processes(wildcards):
-    return TRUNKS[wildcards.trunk].spec["processes"]
+def trunk_processes(wildcards, output):
+    return processes_option(TRUNKS[wildcards.trunk].spec)
 
 
 def trunk_code(wildcards):
@@ -176,8 +189,7 @@ def as_option(name, path):
 
 
 def costliest_first(wildcards):
-    """Rank by FLOPs, so that no large run is left for the end."""
-    return len(RUNS) - list(RUNS).index(wildcards.run)
+    return RANK[wildcards.run]
 
 
 def after_training(wildcards):
@@ -221,17 +233,14 @@ def of_all_runs(name):
 def hold_folder():
     """One workflow at a time in a folder. The system frees the lock when the process dies."""
     global FOLDER_LOCK
-    Path("results").mkdir(exist_ok=True)
-    FOLDER_LOCK = FileLock("results/.workflow.lock")
     try:
+        Path("results").mkdir(exist_ok=True)
+        FOLDER_LOCK = FileLock("results/.workflow.lock")
         FOLDER_LOCK.acquire(timeout=0)
     except Timeout:
-        print(
-            "scalelab: another snakemake is at work in this folder; wait for it or end it",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(2)
+        refuse("another snakemake is at work in this folder; wait for it or end it")
+    except OSError as error:
+        refuse(of_system(error, "results") or f"results: cannot be written ({error})")
 
 
 def tell_others():

@@ -15,7 +15,7 @@ rule track:
         tracker=PLAN.study.tracking.kind,
         # In params, so that WANDB_MODE=online uploads a study that is already there.
         mode=os.environ.get("WANDB_MODE") or PLAN.study.tracking.wandb,
-        project=PLAN.study.tracking.project,
+        project=lambda wildcards: PLAN.study.tracking.project,  # may hold braces
         code=stage_digest("track"),
     shell:
         "scalelab track --plan {input.plan:q} --runs-root results/runs --tracker {params.tracker}"
@@ -41,7 +41,7 @@ rule track_fit:
         folder=subpath(output.result, parent=True),
         tracker=PLAN.study.tracking.kind,
         mode=os.environ.get("WANDB_MODE") or PLAN.study.tracking.wandb,
-        project=PLAN.study.tracking.project,
+        project=lambda wildcards: PLAN.study.tracking.project,  # may hold braces
         code=stage_digest("track"),
     shell:
         "scalelab track --fit --plan {input.plan:q} --runs-root results/runs"

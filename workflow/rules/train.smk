@@ -22,7 +22,7 @@ rule trunk:
     shell:
         "scalelab trunk --spec {params.spec:q} --corpus {params.corpus:q}"
         " --steps {wildcards.steps} {params.start} --out {output.state:q}"
-        " --threads {threads} --processes {params.processes} --log {log:q}"
+        " --threads {threads} {params.processes} --log {log:q}"
 
 
 rule train:
@@ -50,4 +50,4 @@ rule train:
     shell:
         "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
         " --out results/runs/{wildcards.run} --threads {threads}"
-        " --processes {params.processes} --log {log:q}"
+        " {params.processes} --log {log:q}"

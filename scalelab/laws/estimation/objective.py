@@ -1,5 +1,6 @@
 """The sum of a function of the residuals of log loss, with gradient and Hessian, for a batch."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,6 +47,14 @@ class Problem:
             return parts[0]
         value, gradient, hessian = (np.concatenate(part) for part in zip(*parts, strict=True))
         return value, gradient, hessian
+
+    def of_points(self, theta: Array) -> tuple[Array, Array, Array]:
+        """What each point adds to the objective at theta (P,): value (n,), gradient (n, P), Hessian
+        (n, P, P)."""
+        alone = dataclasses.replace(
+            self, u=self.u[:, None], y=self.y[:, None], weights=self.weights[:, None]
+        )
+        return alone._block(np.repeat(theta[None], len(self.u), 0), np.arange(len(self.u)))
 
     def _block(self, theta: Array, rows: np.ndarray) -> tuple[Array, Array, Array]:
         y = self.y if self.y.ndim == 1 else self.y[rows]

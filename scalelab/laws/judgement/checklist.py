@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from scalelab.laws.estimation.estimate import Estimate, reweighted
+from scalelab.laws.estimation.estimate import Estimate
+from scalelab.laws.estimation.influence import without_each
 from scalelab.laws.judgement import checks as of_rows
 from scalelab.laws.judgement import design, recipes
 from scalelab.laws.judgement.checks import count_rows as count_rows
@@ -92,15 +93,15 @@ def leave_one_out(best: Estimate) -> list[dict[str, Any]]:
     count = len(best.problem.y)
     if count - 1 < len(best.theta):
         return []
-    found = reweighted(best, (1.0 - np.eye(count)) * best.problem.weights)
+    theta, objective = without_each(best)
     exponents = [n for n in best.determined if re.fullmatch(r"(alpha|beta)(_\w)?|gamma|c\d", n)]
     functionals = {n: best.functional(n) for n in exponents}
     errors = {n: max(standard_error(best, f), 1e-12) for n, f in functionals.items()}
-    moved = {n: f.natural(found.theta) - f.natural(best.theta) for n, f in functionals.items()}
+    moved = {n: f.natural(theta) - f.natural(best.theta) for n, f in functionals.items()}
     return [
         {
             "point": place,
-            "objective": float(found.value[place]),
+            "objective": float(objective[place]),
             "shifts": {name: float(moved[name][place] / errors[name]) for name in exponents},
         }
         for place in range(count)

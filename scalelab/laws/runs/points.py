@@ -182,7 +182,8 @@ def _gather(
 ) -> Points:
     point, loss = frame["_point"].to_numpy(), frame[y].to_numpy(float)
     x = np.unique(frame[list(columns)].to_numpy(float), axis=0)
-    groups = [np.flatnonzero(point == place) for place in range(len(x))]
+    ends = np.cumsum(np.bincount(point))[:-1]
+    groups = np.split(np.argsort(point, kind="stable"), ends)
     names = frame["_name"].tolist()
     return Points(
         columns=columns,

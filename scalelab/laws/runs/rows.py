@@ -43,29 +43,30 @@ def failed(status: Any) -> bool:
 
 def exclude(frame: "DataFrame", y: str) -> tuple["DataFrame", list[dict[str, str | None]]]:
     """The rows that can be used, and {id, label, reason} of each that failed or has no loss."""
+
+    def column(name: str) -> list[Any]:
+        return frame[name].tolist() if name in frame.columns else [None] * len(frame)
+
+    cells = (column(name) for name in ("status", "reason", y, "id", "_name"))
     keep, excluded = [], []
-    for place, (_, row) in enumerate(frame.iterrows()):
-        reason = _reason(row, y)
+    for place, (status, why, loss, identity, name) in enumerate(zip(*cells, strict=True)):
+        reason = _reason(status, why, y, loss)
         if reason is None:
             keep.append(place)
             continue
-        identity = row.get("id")
         excluded.append(
             {
                 "id": None if identity is None else str(identity),
-                "label": str(row["_name"]),
+                "label": str(name),
                 "reason": reason,
             }
         )
     return frame.iloc[keep].copy(), excluded
 
 
-def _reason(row: Any, y: str) -> str | None:
-    status = row.get("status")
+def _reason(status: Any, why: Any, y: str, loss: Any) -> str | None:
     if failed(status):
-        why = row.get("reason")
         return f"{status}: {why}" if isinstance(why, str) and why else str(status)
-    loss = row[y]
     if loss is None or (isinstance(loss, (float, np.floating)) and not np.isfinite(loss)):
         return f"{y} is {loss}"
     return None
@@ -73,6 +74,10 @@ def _reason(row: Any, y: str) -> str | None:
 
 def positive(frame: "DataFrame", column: str) -> Array:
     """A column (n,) of finite numbers above 0; `UserError` with the row for anything else."""
+    if frame[column].dtype.kind in "if":
+        known = frame[column].to_numpy(float)
+        if (np.isfinite(known) & (known > 0)).all():
+            return known.copy()
     values = np.empty(len(frame))
     for place, (value, name) in enumerate(zip(frame[column], frame["_name"], strict=True)):
         number = value if isinstance(value, (int, float, np.number)) else None

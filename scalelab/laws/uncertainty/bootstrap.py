@@ -19,6 +19,8 @@ from scalelab.seeds import stream
 
 BATCH = 2_000_000
 """Numbers in one array of derivatives, resamples x points x parameters: 16 MB."""
+PORTION = 8_000_000
+"""Numbers in one array of drawn weights or losses, resamples x points: 64 MB."""
 MIN_SHARE = 0.9
 SINGULAR = 1e9
 """Condition number of J'J, scaled to a unit diagonal, above which parameters are exchangeable."""
@@ -135,16 +137,18 @@ def bootstrap_estimate(
     member = np.arange(points) if cluster is None else np.unique(cluster, return_inverse=True)[1]
     clusters = int(member.max()) + 1
     generator = np.random.default_rng(stream(seed, "bootstrap of sizes"))
-    drawn = generator.integers(clusters, size=(n, clusters)) + clusters * np.arange(n)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=n * clusters).reshape(n, clusters)
-    counts = times[:, member]
-    distinct = (counts > 0).sum(1)
-    kept = []
-    for part in _batches(best, np.flatnonzero(distinct > size)):
-        weights = counts[part] * best.problem.weights
-        found = reweighted(best, weights)
-        kept.append(found.theta[_sound(best, found) & (condition(best, weights) < SINGULAR)])
-    saturated = int((distinct == size).sum())
+    kept, saturated = [], 0
+    for rows in _portions(n, points):
+        drawn = generator.integers(clusters, size=(rows, clusters))
+        drawn += clusters * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+        counts = times[:, member]
+        distinct = (counts > 0).sum(1)
+        saturated += int((distinct == size).sum())
+        for part in _batches(best, np.flatnonzero(distinct > size)):
+            weights = counts[part] * best.problem.weights
+            found = reweighted(best, weights)
+            kept.append(found.theta[_sound(best, found) & (condition(best, weights) < SINGULAR)])
     return _bootstrap(best, n, seed, kept, saturated, "cases", clusters)
 
 
@@ -161,24 +165,32 @@ def simulate_estimate(
     inflated alike, since a normal would lose the outliers.
     """
     generator = np.random.default_rng(stream(seed, "simulated losses"))
-    points, spare = len(best.problem.y), max(best.dof, 1)
+    points = len(best.problem.y)
     root = 1 / np.sqrt(best.problem.weights)
     fitted = best.problem.y - best.residuals
-    if best.problem.delta is not None:
-        pool = best.residuals / root
-        noise = generator.choice(pool - pool.mean(), (n, points)) * np.sqrt(points / spare)
-        noise *= np.sqrt(spare / generator.chisquare(spare, n))[:, None]
-    elif member is None:
-        scale = best.sigma * np.sqrt(spare / generator.chisquare(spare, n))
-        noise = generator.normal(size=(n, points)) * scale[:, None]
-    else:
-        noise = _clustered_noise(best, n, member, generator)
     kept = []
-    for part in _batches(best, np.arange(n)):
-        found = resimulated(best, fitted + noise[part] * root)
-        kept.append(found.theta[_sound(best, found)])
+    for rows in _portions(n, points):
+        noise = _noise(best, rows, member, generator)
+        for part in _batches(best, np.arange(rows)):
+            found = resimulated(best, fitted + noise[part] * root)
+            kept.append(found.theta[_sound(best, found)])
     clusters = points if member is None else int(member.max()) + 1
     return _bootstrap(best, n, seed, kept, 0, "simulated", clusters)
+
+
+def _noise(
+    best: Estimate, n: int, member: np.ndarray | None, generator: np.random.Generator
+) -> Array:
+    """Errors of log loss (n, points) of points of mean weight."""
+    points, spare = len(best.problem.y), max(best.dof, 1)
+    if best.problem.delta is not None:
+        pool = best.residuals / (1 / np.sqrt(best.problem.weights))
+        noise = generator.choice(pool - pool.mean(), (n, points)) * np.sqrt(points / spare)
+        return noise * np.sqrt(spare / generator.chisquare(spare, n))[:, None]
+    if member is None:
+        scale = best.sigma * np.sqrt(spare / generator.chisquare(spare, n))
+        return generator.normal(size=(n, points)) * scale[:, None]
+    return _clustered_noise(best, n, member, generator)
 
 
 def _clustered_noise(
@@ -218,6 +230,12 @@ def _outer(values: Array, low: float, high: float) -> Array:
         return np.quantile(values, [low, high])
     ends = [np.quantile(values, low, method="lower"), np.quantile(values, high, method="higher")]
     return np.array(ends)
+
+
+def _portions(n: int, points: int) -> list[int]:
+    """How many resamples are drawn at a time, so that their numbers stay below PORTION."""
+    most = max(1, PORTION // points)
+    return [min(most, n - start) for start in range(0, n, most)]
 
 
 def _batches(best: Estimate, rows: np.ndarray) -> list[np.ndarray]:

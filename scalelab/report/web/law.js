@@ -164,7 +164,7 @@ function plotText(found) {
   const first = points[0], last = points.at(-1);
   return (
     `Held-out loss against ${columnWords(state.axis ?? "N")} with the law ${law().formula ?? law().law}, ` +
-    `${values.join(", ")}. ${points.length} points, from ${first.y.toFixed(3)} at ${nameOf(first)} ` +
+    `${values.join(", ")}. ${view().of ? `${points.length} of ${view().of}` : points.length} points, from ${first.y.toFixed(3)} at ${nameOf(first)} ` +
     `to ${last.y.toFixed(3)} at ${nameOf(last)} ${view().unit}. ` +
     "The numbers are in the table of sizes and in the table of runs. " + refitText(found)
   );
@@ -176,9 +176,9 @@ const residual = (point, params) =>
     : point.y / lawAt(law().form, law().params, point.x) - 1;
 
 function hover(point) {
-  const runs = point.runs.map((place) => page.runs[place]);
-  const told = runs.length === 1 ? about(runs[0])
-    : `<b>${runs.length} runs</b><br>${runs.slice(0, 8).map((run) => inPlot(`${run.label} ${run.id}`)).join("<br>")}`;
+  const runs = point.runs.map((place) => page.runs[place]), count = point.of ?? runs.length;
+  const told = count === 1 ? (runs.length ? about(runs[0]) : nameOf(point))
+    : `<b>${count} runs</b><br>${runs.slice(0, 8).map((run) => inPlot(`${run.label} ${run.id}`)).join("<br>")}`;
   return `${told}<br>point ${point.y.toFixed(4)}, ${percent(residual(point, null))} from the law`;
 }
 

@@ -15,7 +15,7 @@ from scalelab.models import build
 from scalelab.plan.families import Shape
 from scalelab.training.batches import Batches
 from scalelab.training.optimizer import AdamW, FlatAdamW
-from scalelab.training.progress import MANAGER, manager_identity, orphaned
+from scalelab.training.progress import LAUNCHER, MANAGER, manager_identity, orphaned
 from scalelab.training.schedule import learning_rate
 
 TOKENS = np.arange(1601, dtype=np.uint16)  # 100 blocks of 16 and one token to predict
@@ -152,17 +152,21 @@ def test_parameters_stay_views_when_a_state_is_restored() -> None:
     assert not model.weight.any()
 
 
-def test_an_orphan_knows_that_its_manager_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(MANAGER, raising=False)
+@pytest.mark.parametrize("starter", [MANAGER, LAUNCHER], ids=["workflow", "launcher"])
+def test_an_orphan_knows_that_what_started_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch, starter: str
+) -> None:
+    for name in (MANAGER, LAUNCHER):
+        monkeypatch.delenv(name, raising=False)
     assert not orphaned()
-    monkeypatch.setenv(MANAGER, manager_identity())
+    monkeypatch.setenv(starter, manager_identity())
     assert not orphaned()
     child = os.fork()
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    monkeypatch.setenv(MANAGER, f"{socket.gethostname()}:{child}")
+    monkeypatch.setenv(starter, f"{socket.gethostname()}:{child}")
     assert orphaned()
     for unknown in (f"other-host:{child}", f"{socket.gethostname()}:x", "words"):
-        monkeypatch.setenv(MANAGER, unknown)
+        monkeypatch.setenv(starter, unknown)
         assert not orphaned(), "of another machine nothing is known"
