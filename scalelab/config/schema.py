@@ -53,6 +53,21 @@ class ModelConfig:
     mup_base_width: Positive | None = None
     """Width at which muP (Yang et al. 2022) equals the standard parametrisation; `training.lr` is
     then the rate at that width, for all widths. None: no muP."""
+    kv_heads: Positive | None = None
+    """For llama and moe: heads of keys and values, a divisor of `heads`, each shared by several
+    heads of queries (grouped-query attention, Ainslie et al. 2023). None: as many as `heads`."""
+    inner: Positive | None = None
+    """For llama and moe: inner width of the MLP, or of one expert. None: 8/3 of the width, for moe
+    over `active_experts`, rounded up to a multiple of 8."""
+    tied: bool | None = None
+    """For llama and moe: whether the output head is the token embedding. None: it is not."""
+    band: Positive | None = None
+    """For gpt3: tokens that every second layer sees, itself included. None: an eighth of the
+    context."""
+    experts: Positive | None = None
+    """For moe: experts of a layer. None: 8."""
+    active_experts: Positive | None = None
+    """For moe: how many of them a token passes. None: 2."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -183,7 +198,7 @@ class FitConfig:
 
     law: str = "power_offset"
     """Name of a registered law."""
-    x: Literal["N", "N_total", "D", "C"] | None = None
+    x: Literal["N", "N_active", "N_total", "D", "C"] | None = None
     """What the loss is a function of. None: N, or all columns of a law of several."""
     y: Literal["loss_nats", "bits_per_byte"] = "loss_nats"
     """What is fitted."""

@@ -201,13 +201,17 @@ def _texts(
 
 
 def can_write(model: LanguageModel) -> bool:
-    """Whether a model has `hidden(inputs)` and the embedding `tokens` that is its head."""
-    return hasattr(model, "hidden") and hasattr(getattr(model, "tokens", None), "weight")
+    """Whether a model has `hidden(inputs)`, and `logits(hidden)` or the embedding `tokens` that is
+    its head."""
+    tied = hasattr(getattr(model, "tokens", None), "weight")
+    return hasattr(model, "hidden") and (hasattr(model, "logits") or tied)
 
 
 def next_logits(model: Any, ids_BT: torch.Tensor) -> torch.Tensor:
     """Logits (B, V) of the token after the last one, in fp32."""
-    return (model.hidden(ids_BT)[:, -1] @ model.tokens.weight.T).float()  # type: ignore[no-any-return]
+    last = model.hidden(ids_BT)[:, -1]
+    given = model.logits(last) if hasattr(model, "logits") else last @ model.tokens.weight.T
+    return given.float()  # type: ignore[no-any-return]
 
 
 def write(

@@ -18,6 +18,7 @@ MEASURED = (
     *("loss_nats", "loss_nats_se", "perplexity", "bits_per_byte", "train_loss_nats"),
     *("tokens_per_second", "seconds", "flops_per_second", "mfu", "peak_memory_bytes"),
     *("checkpoint_bytes", "N", "N_total", "N_embedding", "D", "C", "C_6ND", "tokens_per_param"),
+    *("N_active",),
     *("steps", "threads", "processes", "device", "unique_tokens", "budget"),
     *("corpus", "eval_split", "eval_context", "eval_stride", "eval_bos"),
     *("eval_tokens", "eval_bytes", "eval_text_sha256", "tokens", "bytes", "text_sha256"),

@@ -151,7 +151,7 @@ def read_runs(path: Path) -> tuple[Run, ...]:
 
 
 NUMBERS = (
-    *("N", "N_total", "N_embedding", "D", "C", "C_6ND", "tokens_per_param", "budget"),
+    *("N", "N_active", "N_total", "N_embedding", "D", "C", "C_6ND", "tokens_per_param", "budget"),
     *("unique_tokens", "lr", "batch_tokens", "depth", "width", "context", "vocab"),
     *("loss_nats", "loss_nats_se", "perplexity", "bits_per_byte"),
     *("tokens_per_second", "seconds", "flops_per_second", "mfu"),

@@ -193,10 +193,15 @@ def _planned(record: Record, label: str, score: Row) -> Row:
         **dict.fromkeys(NOT_MEASURED),
         "id": record.id,
         "spec": record.spec,
-        "counts": {"N": counts.n, "N_total": counts.n_total, "N_embedding": counts.n_embedding},
+        "counts": {
+            "N": counts.n,
+            "N_total": counts.n_total,
+            "N_embedding": counts.n_embedding,
+            "idle": counts.idle,
+        },
         "D": tokens,
         "C": tokens * counts.training_flops,
-        "C_6ND": 6 * counts.n * tokens,
+        "C_6ND": 6 * counts.n_active * tokens,
         "steps": record.steps,
         "resumed_from": (),
     }

@@ -49,6 +49,8 @@ class Family:
     """What the weights of some names are multiplied by in the transformers class."""
     documents: bool = False
     """Whether the module heeds its `separator`."""
+    by_hand: bool = False
+    """Whether the module heeds its `by_hand`."""
 
 
 FAMILIES: dict[str, Family] = {}

@@ -48,6 +48,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
                 "label": run.label,
                 "spec": run.spec,
                 "N": run.counts.n,
+                "N_active": run.counts.n_active,
                 "N_total": run.counts.n_total,
                 "D": run.tokens,
                 "C": run.flops,
@@ -68,20 +69,25 @@ def as_json(plan: Plan) -> dict[str, Any]:
 
 def as_text(plan: Plan) -> str:
     """The plan as a table for people, smallest run first."""
+    sparse = any(run.counts.idle for run in plan.runs)
     lines = [
         f"study {plan.study.study}: {len(plan.runs)} runs, "
         + (
             f"corpus {plan.corpus_id}" if len(plan.corpora) == 1 else f"{len(plan.corpora)} corpora"
         ),
         "",
-        f"{'run':<14}{'label':<18}{'N':>12}{'N_total':>12}{'D':>15}{'D/N':>8}"
+        f"{'run':<14}{'label':<18}{'N':>12}"
+        + f"{'N_active':>12}" * sparse
+        + f"{'N_total':>12}{'D':>15}{'D/N':>8}"
         f"{'C (FLOPs)':>12}{'lr':>10}{'batch':>8}{'steps':>9}{'threads':>9}",
     ]
     for run in sorted(plan.runs, key=lambda run: (run.counts.n, run.tokens, run.label)):
         recipe = run.spec["training"]
         lines.append(
-            f"{run.id:<14}{run.label:<18}{run.counts.n:>12,}{run.counts.n_total:>12,}"
-            f"{run.tokens:>15,}{run.tokens / run.counts.n:>8.1f}{run.flops:>12.2e}"
+            f"{run.id:<14}{run.label:<18}{run.counts.n:>12,}"
+            + f"{run.counts.n_active:>12,}" * sparse
+            + f"{run.counts.n_total:>12,}"
+            f"{run.tokens:>15,}{run.tokens / run.counts.n_active:>8.1f}{run.flops:>12.2e}"
             f"{recipe['lr']:>10.2g}{recipe['batch_tokens']:>8,}{recipe['steps']:>9,}"
             f"{run.spec['threads']:>9}"
         )

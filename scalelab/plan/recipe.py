@@ -1,7 +1,6 @@
 """One run's settings as numbers: steps, batch, rate and schedule at its size."""
 
 import math
-from dataclasses import asdict
 from typing import Any
 
 from scalelab.config import PowerRule, Study
@@ -22,8 +21,8 @@ def specification(
             that processes cannot share, epochs without one whole sequence.
     """
     training, context = study.training, shape.context
-    tokens = training.tokens or (training.tokens_per_param or 0) * counts.n
-    sequences = round(_value(training.batch_tokens, counts.n, tokens) / context)
+    tokens = training.tokens or (training.tokens_per_param or 0) * counts.n_active
+    sequences = round(_value(training.batch_tokens, counts.n_active, tokens) / context)
     if sequences < 1:
         raise UserError(
             f"training.batch_tokens: less than one sequence of {context} tokens at width "
@@ -42,7 +41,7 @@ def specification(
             f"training.unique_tokens: found {training.unique_tokens:,}, expected at least the "
             f"{batch_tokens:,} of one step"
         )
-    warmup = _warmup(training.schedule, steps, batch_tokens, counts.n, tokens, where)
+    warmup = _warmup(training.schedule, steps, batch_tokens, counts.n_active, tokens, where)
     large = study.compute.large_from is not None and counts.n >= study.compute.large_from
     processes = study.compute.large_processes if large else 1
     if sequences < processes or (study.compute.sharding and sequences % processes):
@@ -54,12 +53,12 @@ def specification(
     return {
         "format": FORMAT,
         "corpus": corpus_id,
-        "model": asdict(shape),
+        "model": shape.specification(),
         "training": {
             "steps": steps,
             "batch_tokens": batch_tokens,
             "unique_tokens": training.unique_tokens,
-            "lr": float(f"{_value(training.lr, counts.n, tokens):.6g}"),
+            "lr": float(f"{_value(training.lr, counts.n_active, tokens):.6g}"),
             "schedule": {
                 "kind": training.schedule.kind,
                 "warmup_steps": warmup,

@@ -25,6 +25,9 @@ SECTIONS = ("model", "training", "corpus")
 EVERY = ("cost", "loss_vs_flops", "loss_vs_tokens")
 """Figures that any study has."""
 
+FEWEST_SIZES = 4
+"""Sizes of each value of an axis that a law for each of them takes."""
+
 COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
 """Columns of runs.csv that bear another name than the key of the study."""
 
@@ -65,6 +68,7 @@ class Run:
         """What a law's columns hold for this run."""
         known = {
             "N": self.counts.n,
+            "N_active": self.counts.n_active,
             "N_total": self.counts.n_total,
             "D": self.tokens,
             "C": self.flops,
@@ -133,8 +137,9 @@ def build(study: Study) -> Plan:
     fits = design.fits if study.fits is None else tuple(map(_fit, study.fits))
     measures = measure_settings(study)
     answers = {one.get("axis", ""): one for one in design.answers(options)}
-    for one in _axis_answers(study):
+    for one in _axis_answers(study, design, runs):
         answers.setdefault(one["axis"], one)
+    kinds = {one["answer"] for one in answers.values()}
     return Plan(
         study=study,
         corpora=corpora,
@@ -149,8 +154,9 @@ def build(study: Study) -> Plan:
         figures=_figures(
             design,
             heldout=bool(fits),
-            optimum=any(answers),
-            axis=any(study.axes),
+            optimum="optimum" in kinds,
+            by_axis="by_axis" in kinds,
+            axis=bool(set(study.axes) - {"model.family"}),  # families have no sizes in common
             evaluation_sets=bool(sets),
             measures=bool(measures),
         ),
@@ -222,16 +228,29 @@ def _figures(design: designs.Design, **asked: bool) -> tuple[str, ...]:
     return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
 
 
-def _axis_answers(study: Study) -> Iterator[dict[str, Any]]:
-    """The best value of each axis that can be put on a scale."""
+def _axis_answers(
+    study: Study, design: designs.Design, runs: Sequence[Run]
+) -> Iterator[dict[str, Any]]:
+    """The best value of each axis that can be put on a scale; of others a law for each value, where
+    a ladder has sizes enough."""
     for key, values in study.axes.items():
         rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
         try:
             numbers = {float(value) for value in rules}
         except (TypeError, ValueError):
+            if design.name == "ladder" and _sizes_of_each(column(key), runs) >= FEWEST_SIZES:
+                yield {"answer": "by_axis", "axis": column(key)}
             continue
         if len(numbers) > 2 and min(numbers) > 0:
             yield designs.optimum(column(key))
+
+
+def _sizes_of_each(name: str, runs: Sequence[Run]) -> int:
+    """Sizes of that value of an axis that has the fewest."""
+    sizes: dict[Any, set[int]] = {}
+    for run in runs:
+        sizes.setdefault((run.setting or {}).get(name), set()).add(run.counts.n_active)
+    return min(len(found) for found in sizes.values())
 
 
 def _expand(

@@ -8,7 +8,7 @@ from typing import Any
 from scalelab.config import Study
 from scalelab.errors import UserError
 from scalelab.plan import tokenizers
-from scalelab.plan.families import Counts, Shape, count
+from scalelab.plan.families import OPTIONS, Counts, Shape, count
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def shape_of(study: Study, width: int | None = None) -> Shape:
         context=model.context,
         vocab=vocabulary(study),
         mup_base=model.mup_base_width or 0,
+        **{name: getattr(model, name) for name in OPTIONS},
     )
 
 

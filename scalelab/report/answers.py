@@ -8,13 +8,14 @@ from scalelab.figures import numbers
 from scalelab.figures.optimum import label
 from scalelab.figures.study import Study
 from scalelab.laws.answers.words import digits, sentences
-from scalelab.report import latex
+from scalelab.report import by_axis, latex
 
 COLUMNS = (
     *("answer", "axis", "what", "N", "D", "quantity", "value", "low", "high", "level"),
     "note",
 )
 FIGURES = {
+    "by_axis": ("by_axis",),
     "frontier": ("isoflop", "contours", "approaches"),
     "optimum": ("optimum",),
     "trend": ("measures",),
@@ -52,6 +53,16 @@ def lead(study: Study) -> list[str]:
 
 
 def _section(block: Mapping[str, Any]) -> Section:
+    if block["answer"] == "by_axis":
+        return Section(
+            title=f"The law by {label(block['axis'])}",
+            sentences=sentences(block),
+            caption=by_axis.caption(block),
+            header=by_axis.HEADER,
+            rows=by_axis.table(block),
+            warnings=list(block["warnings"]),
+            kinds=FIGURES["by_axis"],
+        )
     table = {"frontier": _frontier_table, "optimum": _optimum_table, "trend": _trend_table}
     header, rows = table[block["answer"]](block)
     level = numbers.percent(block["level"])
@@ -157,6 +168,8 @@ def csv_rows(study: Study) -> list[Row]:
             rows += [row for one in block["approaches"] for row in _frontier_rows(one, level)]
         elif block["answer"] == "optimum":
             rows += _optimum_rows(block, level)
+        elif block["answer"] == "by_axis":
+            rows += by_axis.csv_rows(block)
         elif block["answer"] == "trend":
             rows += [row for one in block["rows"] for row in _trend_rows(one, level)]
     return rows
@@ -242,6 +255,10 @@ def macros(study: Study) -> dict[str, str]:
             found[f"Rule{name}Value"] = latex.anywhere(digits(rule["value"]))
             found[f"Rule{name}At"] = latex.anywhere(latex.power(rule["at"], 1))
             found |= _triple(f"Rule{name}Exponent", rule["exponent"], block["law"]["interval"])
+        elif block["answer"] == "by_axis":
+            for value, quantity, (middle, *ends) in by_axis.compared(block):
+                name = "".join(_letters(part) for part in (block["axis"], value, quantity))
+                found |= _triple(f"By{name}", middle, ends)
     return found
 
 

@@ -32,6 +32,7 @@ class Size:
 
     label: str
     n: float
+    n_active: float | None
     n_total: float | None
     tokens: float | None
     flops: float | None
@@ -87,6 +88,7 @@ def _size(runs: Sequence[Run], points: Mapping[str, Mapping[str, Any]]) -> Size:
     return Size(
         label=runs[0].label if len(runs) == 1 else f"{runs[0].label} and {len(runs) - 1} more",
         n=runs[0].size,
+        n_active=runs[0].number("N_active"),
         n_total=runs[0].number("N_total"),
         tokens=runs[0].number("D"),
         flops=runs[0].number("C"),

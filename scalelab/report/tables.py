@@ -14,7 +14,18 @@ from scalelab.report.summary import Size
 
 FACTOR_WORDS = {2: "Twofold", 10: "Tenfold", 100: "Hundredfold"}
 RUN_COLUMNS = (
-    *("label", "N", "N_total", "D", "C", "seeds", "failed", "loss_nats", "loss_nats_se"),
+    *(
+        "label",
+        "N",
+        "N_active",
+        "N_total",
+        "D",
+        "C",
+        "seeds",
+        "failed",
+        "loss_nats",
+        "loss_nats_se",
+    ),
     *("seed_sd_nats", "perplexity", "bits_per_byte", "predicted", "residual_percent", "seconds"),
 )
 LAW_COLUMNS = (
@@ -59,7 +70,7 @@ def _percent(share: float | None) -> float | None:
 
 
 def _size_row(size: Size) -> tuple[Any, ...]:
-    whole = (size.n, size.n_total, size.tokens, size.flops)
+    whole = (size.n, size.n_active, size.n_total, size.tokens, size.flops)
     counts = (None if value is None else int(value) for value in whole)
     return (
         *(size.label, *counts, size.seeds, size.failed, size.loss, size.loss_se, size.seed_sd),

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from scalelab.errors import UserError
 from scalelab.files import cache_file, digest, write_json
 from scalelab.models import build
-from scalelab.models.registry import LanguageModel
+from scalelab.models.registry import LanguageModel, get
 from scalelab.plan.families import Shape
 from scalelab.plan.passes import LONGEST_BY_HAND
 
@@ -75,7 +75,7 @@ def choose(shape: Shape, wanted: str, where: torch.device) -> ComputePath:
     one_block = dataclasses.replace(shape, depth=1)
     key = digest(
         [
-            *(dataclasses.asdict(one_block), wanted, torch.get_num_threads()),
+            *(one_block.specification(), wanted, torch.get_num_threads()),
             *(torch.__version__, processor(), FORMAT),
         ]
     )
@@ -94,6 +94,8 @@ def _measure(shape: Shape, wanted: str) -> ComputePath:
     # In fp16 the cube of the GELU by hand overflows beyond 256.
     hand = [True, False] if shape.context <= LONGEST_BY_HAND and wanted != "fp16" else [False]
     precisions = [wanted] if wanted != "auto" else ["fp32"]
+    if not get(shape.family).by_hand:
+        hand = [False]
     if wanted == "auto" and not _hopeless(torch.bfloat16):
         precisions.append("bf16")
     best: ComputePath | None = None

@@ -214,7 +214,7 @@ def _result(this: Job, outcome: Outcome, weights: str) -> dict[str, Any]:
         "D": tokens,
         "steps": outcome.steps,
         "C": tokens * counts.training_flops,
-        "C_6ND": 6 * counts.n * tokens,
+        "C_6ND": 6 * counts.n_active * tokens,
         "train_loss_nats": last,
         "seconds": round(outcome.seconds, 3),
         "tokens_per_second": round(tokens / outcome.seconds, 1) if outcome.seconds else 0.0,

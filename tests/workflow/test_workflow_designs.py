@@ -1,6 +1,7 @@
 """Designs from their file to their report, in small, through the real command line."""
 
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -53,6 +54,37 @@ def test_a_design_is_answered_from_its_file_to_its_report(project: Project, kind
     expected = {"isoflop": "isoflop", "vocab": "optimum"}[kind]
     assert expected in figures
     assert job_counts(project.complete("--dry-run", study="design.yaml")) == {}
+
+
+def test_families_are_compared_from_their_file_to_the_report(project: Project) -> None:
+    """`config/axes/families.yaml` in small: a dense family and a sparse one."""
+    changes: dict[str, Any] = {
+        "study": "families",
+        "axes": {"model.family": ["llama", "moe"]},
+        "ladder": {"widths": [8, 12, 16, 24]},
+        "training": {"tokens": 20_000},
+        "fits": [],
+    }
+    project.write("families.yaml", **changes)
+    project.complete(study="families.yaml")
+    rows = project.rows("families")
+    assert {(row["family"], row["status"]) for row in rows} == {("llama", "ok"), ("moe", "ok")}
+    for row in rows:
+        assert (row["N"] == row["N_active"]) == (row["family"] == "llama")
+    laws = project.json("families/laws.json")
+    assert laws["failed"] == [] and laws["fits"] == []
+    (block,) = laws["answers"]
+    assert (block["axis"], block["x"], block["y"]) == ("family", "N_active", "bits_per_byte")
+    assert [one["sizes"] for one in block["values"]] == [4, 4]
+    low, high = block["values"][1]["offset_ratio"][1:]
+    assert 0.5 < low < high < 2
+    folder = project.root / "results" / "families"
+    assert (folder / "figures" / "by_axis.pdf").is_file()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "The law by family" in page and "the exponent differs by" in page
+    samples = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
+    assert {size["reason"] for size in samples["sizes"]} == {None}
+    assert job_counts(project.complete("--dry-run", study="families.yaml")) == {}
 
 
 def test_an_adaptive_study_goes_in_rounds_and_stops(project: Project) -> None:

@@ -15,6 +15,7 @@ def describe(block: Mapping[str, Any]) -> str:
 def sentences(block: Mapping[str, Any]) -> list[str]:
     """The answer in plain sentences; those of an answer without words of its own are none."""
     said: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
+        "by_axis": _by_axis,
         "frontier": _frontier,
         "optimum": _optimum,
         "trend": _trend,
@@ -75,6 +76,44 @@ def _frontier(block: Mapping[str, Any]) -> list[str]:
         text = str(block["agreement"])
         told.append(text[:1].upper() + text[1:] + ".")
     return told
+
+
+def _by_axis(block: Mapping[str, Any]) -> list[str]:
+    """Exponents and offsets by value, then what kinds of difference the runs show."""
+    axis, level, reference = block["axis"], f"{block['level']:.0%}", block["values"][0]
+    at = f"{block['x']} = {digits(block['at'])}"
+    told = [
+        f"With one floor for every {axis}, {with_ends(block['floor'][0], block['floor'][1:])} "
+        f"{_unit(block['y'])}, the loss above it falls with the exponent "
+        f"{with_ends(reference['exponent'][0], reference['exponent'][1:], '.3f')} for "
+        f"{block['reference']} and is {digits(reference['above_floor'][0])} at {at} ({level} "
+        "intervals)."
+    ]
+    for one in block["values"][1:]:
+        exponent, ratio = one["exponent_difference"], one["offset_ratio"]
+        told.append(
+            f"For {one['value']} the exponent differs by "
+            f"{with_ends(exponent[0], exponent[1:], '+.3f')}, and at {at} the loss above the "
+            f"floor is {with_ends(ratio[0], ratio[1:], '.3f')} times that of {block['reference']}."
+        )
+    parts = [
+        f"{test['differ_in']} {test['share']:.1%} ({_p(test['p'])})" for test in block["tests"]
+    ]
+    told.append(
+        f"Of what one law for every {axis} leaves unexplained, differences explain, one after the "
+        f"other: {', '.join(parts)}."
+    )
+    return told
+
+
+def _unit(y: str) -> str:
+    return "bits per byte" if y.endswith("bits_per_byte") else "nats per token"
+
+
+def _p(p: Number) -> str:
+    if p is None:
+        return "p unknown"
+    return "p < 0.001" if p < 0.001 else f"p = {digits(p)}"
 
 
 def _optimum(block: Mapping[str, Any]) -> list[str]:

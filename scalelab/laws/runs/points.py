@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CONVENTIONS = {
     "N": "non-embedding parameters",
+    "N_active": "active non-embedding parameters",
     "N_total": "all parameters, tied weights once",
     "D": "training tokens",
     "U": "unique training tokens",

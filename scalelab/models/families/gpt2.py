@@ -198,4 +198,4 @@ def state(model: LanguageModel) -> dict[str, torch.Tensor]:
     return out
 
 
-register("gpt2", Family(GPT2, initialise, config, state, factors, documents=True))
+register("gpt2", Family(GPT2, initialise, config, state, factors, documents=True, by_hand=True))

@@ -7,10 +7,14 @@ One file a family, found by being in this folder. The torch side of a family liv
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from scalelab.errors import UserError
+
+OPTIONS = ("kv_heads", "inner", "tied", "band", "experts", "active_experts")
+"""Fields of a shape that some families alone have. None: what the family does by itself."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,36 @@ class Shape:
     """Tokens of the vocabulary."""
     mup_base: int = 0
     """Width at which muP (Yang et al. 2022) equals the standard parametrisation; 0: no muP."""
+    kv_heads: int | None = None
+    """Heads of keys and values, each shared by several of queries (Ainslie et al. 2023)."""
+    inner: int | None = None
+    """Inner width of a gated MLP; of one expert where there are several."""
+    tied: bool | None = None
+    """Whether the output head is the token embedding."""
+    band: int | None = None
+    """Tokens that a layer of banded attention sees, itself included."""
+    experts: int | None = None
+    """MLPs of a layer of which a token passes a few."""
+    active_experts: int | None = None
+    """How many of them a token passes."""
+
+    def option(self, name: str) -> Any:
+        """The value of one of `OPTIONS`, the family's own where none is given."""
+        given = getattr(self, name)
+        return _known(self.family).options[name](self) if given is None else given
+
+    def specification(self) -> dict[str, Any]:
+        """The shape in a run's specification. Options that say what the family does anyway are
+        left out: equal shapes are equal runs, and those from before there were options stay."""
+        own = _known(self.family).options
+        kept = {
+            name: getattr(self, name)
+            for name in OPTIONS
+            if getattr(self, name) is not None
+            and not (name in own and getattr(self, name) == own[name](self))
+        }
+        plain = {name: value for name, value in asdict(self).items() if name not in OPTIONS}
+        return plain | kept
 
 
 @dataclass(frozen=True)
@@ -49,11 +83,18 @@ class Counts:
     """2 FLOPs a weight of every matrix product with weights, output head included."""
     attention_flops: int
     """Products of queries, keys and values at full context."""
+    idle: int = 0
+    """Those of `blocks` that a token does not pass: the experts that it is not sent to."""
 
     @property
     def n(self) -> int:
         """N: non-embedding parameters (Kaplan et al. 2020, section 2.1, with biases and norms)."""
         return self.blocks
+
+    @property
+    def n_active(self) -> int:
+        """Non-embedding parameters that a token passes; N unless the family is sparse."""
+        return self.blocks - self.idle
 
     @property
     def n_embedding(self) -> int:
@@ -71,14 +112,29 @@ class Counts:
         return 3 * (self.matmul_flops + self.attention_flops)
 
 
-FAMILIES: dict[str, Callable[[Shape], Counts]] = {}
+@dataclass(frozen=True)
+class Registered:
+    """A family as planning knows it: its counts, its own value of each option that it has."""
+
+    count: Callable[[Shape], Counts]
+    options: Mapping[str, Callable[[Shape], Any]]
+    mup: bool
 
 
-def register(name: str) -> Callable[[Callable[[Shape], Counts]], Callable[[Shape], Counts]]:
-    """Decorator that enters a family's counting function."""
+REGISTERED: dict[str, Registered] = {}
+
+
+def register(
+    name: str, mup: bool = False, **options: Callable[[Shape], Any]
+) -> Callable[[Callable[[Shape], Counts]], Callable[[Shape], Counts]]:
+    """Decorator that enters a family's counting function.
+
+    mup: whether the family has muP. options: of `OPTIONS` those that it heeds, each with its own
+    value at a shape.
+    """
 
     def enter(function: Callable[[Shape], Counts]) -> Callable[[Shape], Counts]:
-        FAMILIES[name] = function
+        REGISTERED[name] = Registered(function, options, mup)
         return function
 
     return enter
@@ -93,15 +149,31 @@ def _discover() -> None:
 def names() -> list[str]:
     """Names of all families."""
     _discover()
-    return sorted(FAMILIES)
+    return sorted(REGISTERED)
+
+
+def _known(name: str) -> Registered:
+    if name not in names():
+        raise UserError(f"model.family: found {name!r}, expected one of {names()}")
+    return REGISTERED[name]
 
 
 def count(shape: Shape) -> Counts:
     """Parameters and FLOPs of a shape. Raises `UserError` for an impossible one."""
-    if shape.family not in names():
-        raise UserError(f"model.family: found {shape.family!r}, expected one of {names()}")
+    family = _known(shape.family)
     if shape.width % shape.heads:
         raise UserError(
             f"model.width: found {shape.width}, expected a multiple of model.heads = {shape.heads}"
         )
-    return FAMILIES[shape.family](shape)
+    if shape.mup_base and not family.mup:
+        raise UserError(
+            f"model.mup_base_width: found {shape.mup_base}, but the family {shape.family} has no "
+            "muP; leave it out"
+        )
+    for name in OPTIONS:
+        if getattr(shape, name) is not None and name not in family.options:
+            raise UserError(
+                f"model.{name}: found {getattr(shape, name)}, but the family {shape.family} has "
+                "no such choice; leave it out"
+            )
+    return family.count(shape)

@@ -143,6 +143,20 @@ def sets_rows(noise):
             yield n, 4e6, law(n, 4e6) * noise(), more
 
 
+def families_rows(noise):
+    """Three families whose laws differ in offset, one of them in its exponent and sparse."""
+    for family, above, exponent, active in (
+        ("gpt2", 1.0, ALPHA, 1.0),
+        ("llama", 0.93, ALPHA, 1.0),
+        ("moe", 0.88, ALPHA + 0.02, 0.4),
+    ):
+        for n in SIZES:
+            middle = A * 1e5**-ALPHA
+            loss = (E + 0.6 + above * middle * (n / 1e5) ** -exponent) * noise()
+            more = {"family": family, "N_active": int(n), "bits_per_byte": loss / 2.1}
+            yield n / active, 4e6, loss, more
+
+
 def measures_rows(noise):
     """Seven quantities: a copying that sets in late, and others that rise, fall or stay."""
     for n in SIZES:
@@ -187,6 +201,7 @@ DESIGNS = {
         ],
         [],
     ),
+    "families": (families_rows, [], [{"answer": "by_axis", "axis": "family"}]),
     "measures": (measures_rows, [{"law": "power_offset"}], [{"answer": "trend"}]),
     "repeats": (repeats_rows, [{"law": "data_constrained", "intervals": "profile"}], []),
 }

@@ -1,5 +1,8 @@
 """Parameter and FLOP counts of known models, on paper."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from scalelab.errors import UserError
@@ -80,3 +83,83 @@ def test_impossible_shapes_are_refused() -> None:
         count(gpt2(128, 4, 3))
     with pytest.raises(UserError, match=r"found 'gpt9', expected one of \['gpt2'"):
         count(Shape("gpt9", 1, 8, 2, 16, 257))
+
+
+# --- Families -------------------------------------------------------------------------------------
+
+
+def shape_of(family: str, **options: Any) -> Shape:
+    """A small shape of four heads."""
+    return replace(Shape(family, 2, 64, 4, 128, 512), **options)
+
+
+def test_a_block_of_each_family_by_hand() -> None:
+    d, wide = 64, 3 * 64 * 176  # 8 ceil(64 / 3) = 176
+    llama = count(shape_of("llama", depth=1))
+    assert llama.n == 4 * d * d + wide + 2 * d + d
+    assert (llama.head, llama.position_embedding) == (512 * d, 0)
+    assert count(shape_of("llama", tied=True)).head == 0
+    # Two heads of 16 for keys and two for values in place of four.
+    assert count(shape_of("llama", depth=1, kv_heads=2)).n == llama.n - 2 * d * d // 2
+    gptj = count(shape_of("gptj", depth=1))
+    assert gptj.n == 12 * d * d + 5 * d + 2 * d + 2 * d
+    assert gptj.head == 512 * d + 512
+    assert count(shape_of("gpt3", depth=1)).n == 12 * d * d + 6 * d + 4 * d + 2 * d
+    moe = count(shape_of("moe", depth=1))
+    assert moe.n == 4 * d * d + 8 * d + 8 * 3 * d * 88 + 2 * d + d
+    assert moe.idle == 6 * 3 * d * 88
+
+
+def test_mixtral_has_46_7_billion_parameters_and_uses_12_9() -> None:
+    """Jiang et al. 2024, section 1: 47B parameters, 13B active."""
+    shape = Shape("moe", 32, 4096, 32, 4096, 32000, kv_heads=8, inner=14336)
+    counts = count(shape)
+    assert counts.n_total == 46_702_792_704
+    assert counts.n_total - counts.idle == 12_879_925_248
+
+
+@pytest.mark.parametrize(
+    ("band", "context", "keys"),
+    # Chunks are the smallest divisors of the context that hold a band; two of them are computed.
+    [(16, 128, 32), (17, 128, 64), (5, 24, 12), (64, 128, 128), (100, 128, 128), (1, 128, 2)],
+)
+def test_banded_layers_cost_the_keys_that_are_computed(band: int, context: int, keys: int) -> None:
+    one, two, three = (
+        count(shape_of("gpt3", depth=depth, band=band, context=context)).attention_flops
+        for depth in (1, 2, 3)
+    )
+    assert one == 4 * 64 * context, "the first layer is dense"
+    assert two == one + 4 * 64 * keys
+    assert three == two + one
+
+
+def test_a_specification_holds_the_options_that_differ_from_the_familys_own() -> None:
+    plain = Shape("gpt2", 2, 64, 4, 128, 512).specification()
+    assert plain == {
+        **{"family": "gpt2", "depth": 2, "width": 64, "heads": 4, "context": 128, "vocab": 512},
+        "mup_base": 0,
+    }
+    own = shape_of("llama", kv_heads=4, inner=176, tied=False)
+    assert own.specification() == shape_of("llama").specification()
+    assert shape_of("gpt3", band=16).specification() == shape_of("gpt3").specification()
+    moe = shape_of("moe", experts=8, active_experts=4).specification()
+    assert moe == {**shape_of("moe").specification(), "active_experts": 4}
+    assert Shape(**moe) == shape_of("moe", active_experts=4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        (shape_of("gpt2", kv_heads=2), r"model\.kv_heads: found 2, but the family gpt2 has no"),
+        (shape_of("llama", band=8), r"model\.band: found 8, but the family llama has no"),
+        (shape_of("llama", mup_base=32), r"mup_base_width: found 32, .* llama has no muP"),
+        (shape_of("llama", kv_heads=3), r"kv_heads: found 3, expected a divisor of .* = 4"),
+        (shape_of("llama", width=20), r"model\.width: found heads of 5, expected an even"),
+        (shape_of("gptj", width=4), r"model\.width: found heads of 1, expected at least 2"),
+        (shape_of("moe", experts=2, active_experts=3), r"found 3, expected at most .*experts = 2"),
+        (shape_of("gpt3", band=0), r"model\.band: found 0, expected at least 1"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(shape: Shape, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        count(shape)

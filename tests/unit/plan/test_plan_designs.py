@@ -9,6 +9,7 @@ import pytest
 from test_plan_runs import plan, refusal
 
 from scalelab.config import load, parse
+from scalelab.errors import UserError
 from scalelab.plan import designs
 from scalelab.plan.families import Shape, count
 from scalelab.plan.runs import build
@@ -229,3 +230,47 @@ def test_a_key_that_the_design_sets_is_not_given_twice() -> None:
 def test_the_nearest_width_is_found_far_from_the_step() -> None:
     (run,) = plan({"ladder": {"widths": [], "sizes": ["20M"]}, "training.tokens": "1M"}).runs
     assert abs(math.log(run.counts.n / 2e7)) < 0.02
+
+
+# --- Families as an axis --------------------------------------------------------------------------
+
+
+def families_study(**changes: Any) -> Any:
+    """Two families over some widths."""
+    data: dict[str, Any] = {
+        "study": "families",
+        "corpus": {"source": "docstrings"},
+        "ladder": {"widths": [8, 16, 24, 32]},
+        "axes": {"model.family": ["gpt2", "moe"]},
+        "training": {"tokens": 100_000},
+        "fits": [],
+    }
+    return parse(data, changes)
+
+
+def test_a_law_for_each_family_is_asked_where_there_are_sizes_enough() -> None:
+    plan = build(families_study())
+    assert plan.answers == ({"answer": "by_axis", "axis": "family"},)
+    assert "by_axis" in plan.figures and "axis" not in plan.figures
+    assert len(plan.runs) == 8
+    few = build(families_study(ladder={"widths": [8, 16, 24]}))
+    assert few.answers == () and "by_axis" not in few.figures
+
+
+def test_rules_of_size_follow_what_a_token_passes() -> None:
+    rule = {"value": 1e-2, "at": 1e4, "exponent": -0.5}
+    plan = build(families_study(**{"training.lr": rule}))
+    for run in plan.runs:
+        n = run.counts.n_active
+        assert run.spec["training"]["lr"] == pytest.approx(1e-2 * (n / 1e4) ** -0.5, rel=1e-5)
+        assert run.values(["N", "N_active"]) == [run.counts.n, n]
+    assert any(run.counts.idle for run in plan.runs)
+
+
+def test_options_of_a_family_are_keys_of_the_study() -> None:
+    changes = {"axes": {"model.experts": [2, 4]}, "model": {"family": "moe", "active_experts": 1}}
+    plan = build(families_study(**changes))
+    shapes = [run.spec["model"] for run in plan.runs]
+    assert {(shape["experts"], shape["active_experts"]) for shape in shapes} == {(2, 1), (4, 1)}
+    with pytest.raises(UserError, match=r"model\.experts: found 4, but the family gpt2 has no"):
+        build(families_study(**{"model.experts": 4}))
