@@ -9,6 +9,8 @@ from pathlib import Path
 from scalelab.errors import UserError
 from scalelab.logs import add_log_argument, json_argument, reporter
 from scalelab.training.launch import STOPPED, launch
+from scalelab.training.nodes import on_nodes
+from scalelab.training.slots import taken
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     """Threads, processes and resume states, as `train` and `trunk` have them."""
-    parser.add_argument("--threads", type=int, default=1, help="of all processes together")
     parser.add_argument(
-        "--processes", type=int, default=1, help="data-parallel processes on this host"
+        "--threads", type=int, default=1, help="of all processes of a node together"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="data-parallel processes")
+    parser.add_argument(
+        "--nodes", type=int, default=1, help="of the SLURM job at hand, to spread processes over"
+    )
+    parser.add_argument(
+        "--gpus", type=int, default=0, help="to take among those of this host that are free"
     )
     parser.add_argument(
         "--checkpoint-seconds", type=float, default=30, help="between two resume states"
@@ -65,17 +73,28 @@ def in_processes(
     Several processes: this one starts and watches them. `torchrun` may be used instead, since a
     process that finds WORLD_SIZE in its environment joins that world.
     """
-    if args.processes < 1:
-        raise UserError(f"--processes: found {args.processes}, expected 1 or more")
-    if args.processes > 1 and "WORLD_SIZE" not in os.environ:
-        return launch(args.words, args.processes)
+    if min(args.processes, args.nodes) < 1:
+        name = "processes" if args.processes < 1 else "nodes"
+        raise UserError(f"--{name}: found {getattr(args, name)}, expected 1 or more")
+    if "WORLD_SIZE" in os.environ:
+        return _process(args, work)
+    if args.nodes > 1:
+        return on_nodes(args.words, args.processes, args.nodes, args.threads)
+    with taken(args.gpus, reporter(args.log)):
+        if args.processes > 1:
+            return launch(args.words, args.processes)
+        return _process(args, work)
+
+
+def _process(args: argparse.Namespace, work: Callable[[int, Callable[[str], None]], None]) -> int:
+    """One process of a run, or its only one."""
     from scalelab.training.loop import Interrupted, silent
 
     # Of several processes the first speaks for all.
     first = os.environ.get("RANK", "0") == "0"
     report = reporter(args.log) if first else silent
     try:
-        work(max(1, args.threads // args.processes), report)
+        work(max(1, args.threads * args.nodes // args.processes), report)
     except Interrupted as stopped:
         report(str(stopped))
         return STOPPED

@@ -35,6 +35,11 @@ def launch(words: Sequence[str], processes: int) -> int:
         )
         for rank in range(processes)
     ]
+    return watch(children)
+
+
+def watch(children: Sequence["subprocess.Popen[bytes]"]) -> int:
+    """Wait for processes and pass signals on to them; the exit code of the first that fails."""
 
     def pass_on(number: int, _: object) -> None:
         for child in children:

@@ -12,17 +12,26 @@ rule trunk:
     priority: len(RUNS) + 1
     conda:
         ENVIRONMENT
-    threads: trunk_threads
+    threads: run_threads
+    resources:
+        mem_mb=run_megabytes,
+        runtime=run_minutes,
+        gpu=run_gpus,
+        nodes=of_several_nodes(None),
+        tasks=of_several_nodes(None),
+        tasks_per_gpu=of_several_nodes(0),
+        mpi=of_several_nodes("srun"),
     params:
         corpus=subpath(input.data_hash, parent=True),
         spec=trunk_spec,
         start=lambda wildcards, input: as_option("--start", input.start),
         processes=trunk_processes,
+        machine=run_machine,
         code=trunk_code,
     shell:
         "scalelab trunk --spec {params.spec:q} --corpus {params.corpus:q}"
         " --steps {wildcards.steps} {params.start} --out {output.state:q}"
-        " --threads {threads} --processes {params.processes} --log {log:q}"
+        " --threads {threads} --processes {params.processes} {params.machine} --log {log:q}"
 
 
 rule train:
@@ -38,16 +47,28 @@ rule train:
     benchmark:
         f"{RUN}/logs/train.tsv"
     priority: costliest_first
+    group:
+        run_group
     conda:
         ENVIRONMENT
     threads: run_threads
+    resources:
+        mem_mb=run_megabytes,
+        runtime=run_minutes,
+        gpu=run_gpus,
+        # With `mpi` SLURM's executor leaves it to the job to start its processes.
+        nodes=of_several_nodes(None),
+        tasks=of_several_nodes(None),
+        tasks_per_gpu=of_several_nodes(0),
+        mpi=of_several_nodes("srun"),
     params:
         corpus=subpath(input.data_hash, parent=True),
         spec=spec,
         processes=run_processes,
+        machine=run_machine,
         start=lambda wildcards, input: as_option("--start", input.start),
         code=train_code,
     shell:
         "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
         " --out results/runs/{wildcards.run} --threads {threads}"
-        " --processes {params.processes} --log {log:q}"
+        " --processes {params.processes} {params.machine} --log {log:q}"
