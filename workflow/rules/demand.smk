@@ -38,6 +38,10 @@ def run_group(wildcards):
     """On a cluster small runs share a job, each with its evaluation."""
     if workflow.nodes is None:
         return None
+    if not workflow.is_main_process:
+        # Snakemake does not tell its jobs how many parts a group has: they would take one for each
+        # run and start them one after the other.
+        workflow.group_settings.group_components = {"small": len(RUNS)}
     return "small" if CLUSTER.is_small(run_spec(wildcards), own_steps(wildcards)) else None
 
 
