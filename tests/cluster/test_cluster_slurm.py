@@ -23,8 +23,9 @@ SMALL = ["--set-resources", "corpus:mem_mb=1000", "corpus:runtime=30"]
 def test_a_study_loses_nothing_to_a_cancelled_job_and_a_lost_node(
     slurm: Slurm, executor: dict[str, str], tmp_path: Path
 ) -> None:
+    training = {"tokens": 400_000, "unique_tokens": 60_000}
     project = Project.create(
-        tmp_path / "project", ladder={"widths": [24, 32]}, training={"tokens": 500_000}, fits=[]
+        tmp_path / "project", ladder={"widths": [24, 32]}, training=training, fits=[]
     )
     process = project.start(*QUICK, *SMALL, env=executor)
     try:
