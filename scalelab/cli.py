@@ -23,6 +23,7 @@ VERBS = {
     "status": ("scalelab.live.command_status", "how a study stands, while it runs and after"),
     "watch": ("scalelab.live.command_watch", "the same as a live page on this machine"),
     "samples": ("scalelab.evaluation.command_samples", "text that the model of each size writes"),
+    "measure": ("scalelab.evaluation.command_measure", "measure a run beside its loss"),
     "collect": ("scalelab.evaluation.collect", "gather a study's runs into runs.csv"),
     "track": ("scalelab.tracking.command", "mirror a study's runs, or its fit, to a tracker"),
     "sync": ("scalelab.tracking.command_sync", "upload what was logged offline, once"),

@@ -25,6 +25,7 @@ CODE = {
     "trunk": ("training/trunk", "plan/families/{family}", "models/families/{family}"),
     "evaluate": ("evaluation/run", "plan/families/{family}", "models/families/{family}"),
     "samples": ("evaluation/samples", "plan/families/{family}", "models/families/{family}"),
+    "measure": ("evaluation/measure", "evaluation/measures/{measure}"),
     "collect": ("evaluation/collect",),
     "track": ("tracking",),
     "round": ("advise/rounds",),

@@ -169,6 +169,9 @@ class EvaluationConfig:
     sets: tuple[EvaluationSetConfig, ...] = ()
     """Further texts that each run is scored on, e.g. [{name: news, source: files, paths:
     [news/*.txt], tokens: 100k}]. One more set is scored without training anything anew."""
+    measures: tuple[Name, ...] = ()
+    """What each run is measured by beside its loss, e.g. [in_context, induction, logit_lens,
+    calibration] (docs/axes/inside.md). One more is taken without training anything anew."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from scalelab.errors import UserError
-from scalelab.evaluation.columns import EXTENT, SCORES, of_set
+from scalelab.evaluation.columns import EXTENT, SCORES, of_measure, of_set
 from scalelab.files import atomic_folder, atomic_path, digest, read_json
 from scalelab.plan.trunks import common
 
@@ -55,6 +55,11 @@ def _row(plan: dict[str, Any], item: dict[str, Any], runs_root: Path) -> dict[st
         if found != item["id"]:
             raise UserError(f"{path}: found run {found}, expected {item['id']}")
     cells = row(item["label"], run, score) | {"budget": item.get("budget")}
+    for identity, settings in plan.get("measures", {}).items():
+        path = folder / "measures" / f"{identity}.json"
+        for name, found in read_json(path)["estimates"].items():
+            column = of_measure(settings["measure"], name)
+            cells |= {column: found["value"], f"{column}_se": found["se"]}
     # Axes that have no column of their own: betas, weight decay, the share of a warm-up.
     setting = item.get("setting") or {}
     return cells | {key: value for key, value in setting.items() if key not in cells}

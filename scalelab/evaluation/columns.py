@@ -15,6 +15,16 @@ def of_set(name: str, column: str) -> str:
     return f"{name}:{column}"
 
 
+def of_measure(measure: str, name: str) -> str:
+    """The column of what a measure gives: `induction/score`; its error is `induction/score_se`."""
+    return f"{measure}/{name}"
+
+
+def is_measured(column: str) -> bool:
+    """Whether a column is what a measure gives, or its error."""
+    return "/" in column
+
+
 def set_of(column: str) -> str | None:
     """The evaluation set that a column belongs to; None for the split that is reported."""
     name, colon, _ = column.rpartition(":")

@@ -1,6 +1,7 @@
 """Figures: a study's tables in, a figure and the CSV of its numbers out. Nothing is fitted here.
 
-matplotlib is imported when something is drawn, not when this package is imported.
+matplotlib and the laws are imported when something is drawn with them, not with this package: one
+figure is to be there at once.
 """
 
 import textwrap
@@ -52,7 +53,7 @@ def draw_study(
     chosen = kind(name)
     with style.context(look):
         drawing = chosen.build(study, width or chosen.width)
-        paths = [style.save(drawing.figure, Path(out_dir) / f"{name}.{end}") for end in formats]
+        paths = style.save_all(drawing.figure, Path(out_dir), name, formats)
     paths.append(style.write_rows(Path(out_dir) / f"{name}.csv", drawing.header, drawing.rows))
     return paths
 
@@ -72,7 +73,7 @@ def draw_reason(
         drawn = style.new_figure(width or kind(name).width, 0.8)
         lines = textwrap.fill(f"No figure {name}. {reason}", 60)
         drawn.text(0.5, 0.5, lines, ha="center", va="center")
-        paths = [style.save(drawn, Path(out_dir) / f"{name}.{end}") for end in formats]
+        paths = style.save_all(drawn, Path(out_dir), name, formats)
     paths.append(style.write_rows(Path(out_dir) / f"{name}.csv", ("reason",), [(reason,)]))
     return paths
 

@@ -6,7 +6,6 @@ from typing import Any
 from scalelab.figures import numbers, style
 from scalelab.figures.registry import Drawing, figure
 from scalelab.figures.study import Study
-from scalelab.laws.published import EXPONENTS
 
 HEADER = ("what", "name", "exponent", "low", "high", "level", "source")
 HALF = 0.5
@@ -23,6 +22,8 @@ PAPERS: dict[str, Any] = {
 @figure("The exponent of the optimal size by each approach", "double", needs="a frontier")
 def draw(study: Study, width: str) -> Drawing:
     """One line an approach with its interval, then the published ones."""
+    from scalelab.laws.published import EXPONENTS
+
     answer = study.answered("frontier")[0]
     made = [block for block in answer["approaches"] if block["reason"] is None]
     rows: list[tuple[Any, ...]] = [

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scalelab.evaluation.columns import measure_of
+from scalelab.evaluation.columns import is_measured, measure_of
 from scalelab.figures import numbers, series, style
 from scalelab.figures.registry import Drawing, figure
 from scalelab.figures.study import NotInStudy, Run, Study
@@ -59,7 +59,9 @@ def draw(study: Study, width: str) -> Drawing:
 
 def crossed(runs: Sequence[Run]) -> list[str]:
     """Columns in which runs differ that are alike in N, D and every other such column."""
-    names = [name for name in (runs[0].columns if runs else ()) if measure_of(name) not in MEASURED]
+    columns = runs[0].columns if runs else ()
+    settings = [name for name in columns if not is_measured(name)]
+    names = [name for name in settings if measure_of(name) not in MEASURED]
     varied = [name for name in names if len({run.columns.get(name) for run in runs}) > 1]
     found = []
     for name in varied:

@@ -8,7 +8,6 @@ from scalelab.figures import numbers, series, style
 from scalelab.figures.labels import Line, dense, write_along
 from scalelab.figures.registry import Drawing, figure
 from scalelab.figures.study import NotInStudy, Study
-from scalelab.laws.result import predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,6 +96,8 @@ def _line_handles() -> list[Any]:
 def _contours(axes: "Axes", law: Mapping[str, Any], x: Any, y: Any) -> list[tuple[float, Line]]:
     """Draw lines of equal loss; give back each with its loss."""
     import numpy as np
+
+    from scalelab.laws.result import predict
 
     n, d = np.geomspace(x[0], x[1], GRID), np.geomspace(y[0], y[1], GRID)
     mesh = np.array([(size, tokens) for tokens in d for size in n])

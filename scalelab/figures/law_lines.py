@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from scalelab.figures import numbers, series, style
 from scalelab.figures.law_panel import law_text
 from scalelab.figures.study import NotInStudy, Run, Study
-from scalelab.laws.result import predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,6 +54,8 @@ def law_line(
 ) -> list[float]:
     """Draw the law at rows of its columns against x, less a constant; give back its values."""
     import numpy as np
+
+    from scalelab.laws.result import predict
 
     values = [float(value) for value in predict(fit, np.array(at, dtype=float))]
     axes.plot(x, [value - less for value in values], **look)

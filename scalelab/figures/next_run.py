@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalelab.advise.report import Advice, label
 from scalelab.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from scalelab.advise.report import Advice
 
 KINDS = (
     ("random", "random choice", style.SEED, ":", "s"),
@@ -20,12 +21,14 @@ KINDS = (
 )
 
 
-def draw(advice: Advice, width: str = "single") -> "Figure":
+def draw(advice: "Advice", width: str = "single") -> "Figure":
     """Lines: `advise.report.curve`; points with bars at the budget: by
     the intervals that a fit prints.
 
     Bars hold 80% of the simulated outcomes, the band 80% of the random choices.
     """
+    from scalelab.advise.report import label
+
     result = style.new_figure(width, 2.6)
     axes: Any = result.subplots()
     axes.set_xscale("log")

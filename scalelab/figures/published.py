@@ -11,7 +11,6 @@ from typing import Any
 from scalelab.figures import law_lines, numbers, series, style
 from scalelab.figures.registry import Drawing, figure
 from scalelab.figures.study import NotInStudy, Run, Study
-from scalelab.laws import predict, published
 
 HEADER = ("what", "run", "N", "D", "loss", "loss_over_middle", "source")
 SHOWN = {
@@ -56,6 +55,8 @@ class Ladder:
 )
 def draw(study: Study, width: str) -> Drawing:
     """Left the losses as they are, right each over its own value in the middle of the ladder."""
+    from scalelab.laws import published
+
     ladder = longest_ladder(study)
     wide = width == "double"
     result = style.new_figure(width, 3.3 if wide else 5.4)
@@ -136,6 +137,8 @@ def longest_ladder(study: Study) -> Ladder:
 
 def _values(law: Mapping[str, Any], at: list[tuple[float, float]]) -> list[float]:
     import numpy as np
+
+    from scalelab.laws import predict
 
     return [float(value) for value in predict(law, np.array(at, dtype=float))]
 

@@ -10,6 +10,9 @@ import csv
 import io
 import itertools
 import math
+import multiprocessing
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,12 +120,40 @@ def save(figure: "Figure", path: Path) -> Path:
     return path
 
 
+def save_all(figure: "Figure", folder: Path, name: str, formats: Iterable[str]) -> list[Path]:
+    """Write `<name>.<format>` in several formats, side by side where a fork is safe."""
+    paths = [folder / f"{name}.{end}" for end in formats]
+    beside: dict[Path, Any] = {}
+    if sys.platform == "linux" and threading.active_count() == 1:
+        fork = multiprocessing.get_context("fork").Process
+        beside = {path: fork(target=_save_or_exit, args=(figure, path)) for path in paths[:-1]}
+    for process in beside.values():
+        process.start()
+    for path in reversed(paths):
+        # What failed beside is done again here, where its error is told as any other.
+        if path not in beside or _failed(beside[path]):
+            save(figure, path)
+    return paths
+
+
+def _failed(process: Any) -> bool:
+    process.join()
+    return bool(process.exitcode)
+
+
+def _save_or_exit(figure: "Figure", path: Path) -> None:
+    try:
+        save(figure, path)
+    except Exception:
+        sys.exit(1)
+
+
 def settle(figure: Any) -> None:
     """Lay the figure out once and keep that layout, so that saving does not measure it again.
 
     The engine is taken away: in place of one named "none" saving draws everything once in vain.
     """
-    figure.draw_without_rendering()
+    figure.get_layout_engine().execute(figure)
     figure.set_layout_engine(None)
 
 

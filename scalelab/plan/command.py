@@ -41,6 +41,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "evaluation_id": plan.evaluation_id,
         "evaluation": plan.evaluation,
         **({"sets": plan.sets} if plan.sets else {}),
+        **({"measures": plan.measures} if plan.measures else {}),
         "runs": [
             {
                 "id": run.id,

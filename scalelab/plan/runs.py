@@ -12,6 +12,7 @@ from scalelab.plan import designs
 from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count
+from scalelab.plan.measures import measure_settings
 from scalelab.plan.recipe import FORMAT, specification
 from scalelab.plan.sets import set_specifications
 from scalelab.plan.sizes import shape_of
@@ -84,6 +85,8 @@ class Plan:
     """How runs are evaluated."""
     sets: dict[str, dict[str, Any]]
     """Specifications of the evaluation sets by id (see `scalelab.corpus.sets`)."""
+    measures: dict[str, dict[str, Any]]
+    """Settings of the measures by id (see `scalelab.evaluation.measure`)."""
     runs: tuple[Run, ...]
     """The runs, the costliest first."""
     trunks: tuple[Trunk, ...]
@@ -127,6 +130,7 @@ def build(study: Study) -> Plan:
             f"{saved_share(shared, flops):.0%} of the training FLOPs saved"
         )
     fits = design.fits if study.fits is None else tuple(map(_fit, study.fits))
+    measures = measure_settings(study)
     answers = {one.get("axis", ""): one for one in design.answers(options)}
     for one in _axis_answers(study):
         answers.setdefault(one["axis"], one)
@@ -136,11 +140,19 @@ def build(study: Study) -> Plan:
         evaluation_id=digest(evaluation),
         evaluation=evaluation,
         sets=sets,
+        measures=measures,
         runs=tuple(runs),
         trunks=shared,
         fits=tuple(fits),
-        answers=tuple(answers.values()),
-        figures=_figures(design, bool(fits), any(answers), any(study.axes), bool(sets)),
+        answers=(*answers.values(), *([{"answer": "trend"}] if measures else [])),
+        figures=_figures(
+            design,
+            heldout=bool(fits),
+            optimum=any(answers),
+            axis=any(study.axes),
+            evaluation_sets=bool(sets),
+            measures=bool(measures),
+        ),
         notes=tuple(notes),
     )
 
@@ -167,7 +179,7 @@ def _evaluation(
     """How runs are evaluated; context and stride are None where each run has its own.
 
     Sets are named by their ids; without any, the key is left out, so that evaluations from before
-    there were sets keep their ids.
+    there were sets keep their ids. Measures are taken apart from it.
 
     Raises:
         UserError: a window that is longer than a model's context, or shorter than the stride.
@@ -192,7 +204,8 @@ def _evaluation(
         "stride": stride or context,
         "sets": {spec["name"]: identity for identity, spec in sets.items()},
     }
-    return found if sets else {key: value for key, value in found.items() if key != "sets"}
+    left_out = {"measures"} if sets else {"measures", "sets"}
+    return {key: value for key, value in found.items() if key not in left_out}
 
 
 def column(key: str) -> str:
@@ -201,13 +214,10 @@ def column(key: str) -> str:
     return COLUMNS.get(name, name)
 
 
-def _figures(
-    design: designs.Design, fitted: bool, optimum: bool, crossed: bool, sets: bool
-) -> tuple[str, ...]:
-    """Kinds of figures: those of every study, of its design, of a law, and of crossed axes."""
-    of_design = [kind for kind in design.figures if fitted or not kind.startswith("scaling_law")]
-    asked = {"heldout": fitted, "optimum": optimum, "axis": crossed}
-    asked["evaluation_sets"] = sets
+def _figures(design: designs.Design, **asked: bool) -> tuple[str, ...]:
+    """Kinds of figures: those of every study, of its design, and those that are asked for."""
+    laws = asked["heldout"]  # without a law there is none to hold out, nor to draw
+    of_design = [kind for kind in design.figures if laws or not kind.startswith("scaling_law")]
     return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
 
 

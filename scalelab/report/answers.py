@@ -14,7 +14,11 @@ COLUMNS = (
     *("answer", "axis", "what", "N", "D", "quantity", "value", "low", "high", "level"),
     "note",
 )
-FIGURES = {"frontier": ("isoflop", "contours", "approaches"), "optimum": ("optimum",)}
+FIGURES = {
+    "frontier": ("isoflop", "contours", "approaches"),
+    "optimum": ("optimum",),
+    "trend": ("measures",),
+}
 """Kinds that show an answer, the leading one first."""
 DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 MINUS = "\N{MINUS SIGN}"
@@ -41,19 +45,28 @@ def sections(study: Study) -> list[Section]:
 
 
 def lead(study: Study) -> list[str]:
-    """The answers in sentences, without what they cost."""
-    return [text for block in study.answers for text in sentences({**block, "cost": None})]
+    """The answers in sentences, without what they cost; trends, a sentence a column, stand in their
+    section alone."""
+    asked = [block for block in study.answers if block["answer"] != "trend"]
+    return [text for block in asked for text in sentences({**block, "cost": None})]
 
 
 def _section(block: Mapping[str, Any]) -> Section:
-    frontier = block["answer"] == "frontier"
-    header, rows = _frontier_table(block) if frontier else _optimum_table(block)
+    table = {"frontier": _frontier_table, "optimum": _optimum_table, "trend": _trend_table}
+    header, rows = table[block["answer"]](block)
     level = numbers.percent(block["level"])
-    if frontier:
+    if block["answer"] == "frontier":
         title = "How to spend compute"
         caption = (
             f"The three approaches of Hoffmann et al. 2022; {level} intervals in brackets. a and b "
             "are the exponents of N_opt and D_opt in C; the optimum is that of the largest budget."
+        )
+    elif block["answer"] == "trend":
+        title = "What size does beside the loss"
+        caption = (
+            f"A straight line in log10 N through the runs, {level} intervals in brackets; steady "
+            "where each size goes the same way as the one before it. What is measured stands in "
+            "docs/axes/inside.md."
         )
     else:
         title = f"The best {label(block['axis'])}"
@@ -107,6 +120,18 @@ def _optimum_table(block: Mapping[str, Any]) -> Table:
     return header, rows
 
 
+def _trend_table(block: Mapping[str, Any]) -> Table:
+    header = ("Measure", "D", "Smallest", "Largest", "Change a tenfold of N", "Sizes", "Steady")
+    rows: list[tuple[str, ...]] = []
+    for row in block["rows"]:
+        ends = [digits(row["sizes"][place]["value"]) for place in (0, -1)]
+        change = _range([row["slope"], *row["interval"]]).replace("-", MINUS)
+        steady = "yes" if row["steady"] else "no"
+        at = numbers.short(row["tokens"]) if row["tokens"] else "the most"
+        rows.append((row["column"], at, *ends, change, str(len(row["sizes"])), steady))
+    return header, rows
+
+
 def _exponent(law: Mapping[str, Any]) -> str:
     low, high = law["interval"]
     return numbers.with_interval(float(law["exponent"]), low, high).replace("-", MINUS)
@@ -132,7 +157,28 @@ def csv_rows(study: Study) -> list[Row]:
             rows += [row for one in block["approaches"] for row in _frontier_rows(one, level)]
         elif block["answer"] == "optimum":
             rows += _optimum_rows(block, level)
+        elif block["answer"] == "trend":
+            rows += [row for one in block["rows"] for row in _trend_rows(one, level)]
     return rows
+
+
+def _trend_rows(one: Mapping[str, Any], level: float | None) -> list[Row]:
+    head, tokens = ("trend", one["column"]), one["tokens"]
+    slope = (
+        *head,
+        "line",
+        None,
+        tokens,
+        "slope",
+        one["slope"],
+        *one["interval"],
+        level,
+        "a tenfold",
+    )
+    return [slope] + [
+        (*head, "size", size["N"], tokens, "mean", size["value"], None, None, None, "")
+        for size in one["sizes"]
+    ]
 
 
 def _frontier_rows(one: Mapping[str, Any], level: float | None) -> list[Row]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("scalelab", "snakemake", "python", "make", "pip", "pytest", "git", "torchrun")
+PROGRAMS = ("scalelab", "snakemake", "python", "make", "pip", "pytest", "git", "torchrun", "wandb")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXTENSIONS = ("docs/adding.md", "docs/howto/own-law.md", "docs/howto/own-model.md")
 """Pages whose blocks are new files of the package; what they say is tried in a copy of it."""
@@ -47,7 +47,7 @@ def pages() -> list[str]:
     """Every page that people read, and the study files, whose comments may hold commands."""
     found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
     found += [ROOT / "config" / "README.md", ROOT / "results" / "README.md"]
-    found += (ROOT / "config").glob("*.yaml")
+    found += (ROOT / "config").rglob("*.yaml")
     return sorted(path.relative_to(ROOT).as_posix() for path in found)
 
 

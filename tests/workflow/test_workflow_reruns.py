@@ -127,6 +127,19 @@ def test_a_further_set_is_scored_by_every_run_and_trains_nothing(project: Projec
     assert len({row["ours:loss_nats"] for row in rows}) == len(WIDTHS)
 
 
+def test_a_further_measure_is_taken_of_every_run_and_trains_nothing(project: Project) -> None:
+    project.write(evaluation={"measures": ["calibration"]})
+    assert project.jobs() == {"measure": 5, **AFTER_PLAN}
+    project.complete()
+    rows = project.rows()
+    assert len({row["calibration/accuracy"] for row in rows}) == len(WIDTHS)
+    answers = project.json("micro/laws.json")["answers"]
+    assert [row["column"] for row in answers[0]["rows"]] == [
+        f"calibration/{name}" for name in ("accuracy", "overconfidence", "ece")
+    ]
+    assert (project.root / "results/micro/figures/measures.pdf").is_file()
+
+
 def test_a_setting_on_the_command_line_counts_as_one_in_the_file(project: Project) -> None:
     """Case S16."""
     assert project.jobs("--config", "figures={width: double}") == AFTER_FIGURES

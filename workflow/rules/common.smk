@@ -88,6 +88,7 @@ wildcard_constraints:
     set="[0-9a-f]{12}",
     trunk="[0-9a-f]{12}",
     steps="[0-9]+",
+    measure="[a-z_]+-[0-9a-f]{12}",
     number="[0-9]+",
 
 
@@ -101,6 +102,10 @@ def train_code(wildcards):
 
 def evaluate_code(wildcards):
     return stage_digest("evaluate", family=RUNS[wildcards.run].spec["model"]["family"])
+
+
+def measure_code(wildcards):
+    return stage_digest("measure", measure=PLAN.measures[wildcards.measure]["measure"])
 
 
 def samples_code():

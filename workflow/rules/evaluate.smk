@@ -30,11 +30,37 @@ rule evaluate:
         " --log {log:q}"
 
 
+rule measure:
+    input:
+        data_hash=data_of_run,
+        run=f"{RUN}/run.json",
+        checkpoint=f"{RUN}/checkpoint",
+    output:
+        result=f"{RUN}/measures/{{measure}}.json",
+    log:
+        f"{RUN}/logs/measure-{{measure}}.log",
+    benchmark:
+        f"{RUN}/logs/measure-{{measure}}.tsv"
+    priority: after_training
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        corpus=subpath(input.data_hash, parent=True),
+        settings=lambda wildcards: canonical_json(PLAN.measures[wildcards.measure]),
+        code=measure_code,
+    shell:
+        "scalelab measure --run results/runs/{wildcards.run} --corpus {params.corpus:q}"
+        " --settings {params.settings:q} --out {output.result:q} --threads {threads}"
+        " --log {log:q}"
+
+
 rule collect:
     input:
         plan=f"{STUDY}/plan.json",
         runs=of_all_runs("run.json"),
         evaluations=of_all_runs(EVALUATION),
+        measures=[of_all_runs(f"measures/{measure}.json") for measure in PLAN.measures],
     output:
         runs=f"{STUDY}/runs.csv",
         checkpoints=directory(f"{STUDY}/checkpoints"),

@@ -192,7 +192,7 @@ def find_profiles(
     points = prepare(table, columns, y, cluster="none")
     size, cost = points.x[:, 0], points.x[:, -1]
     tokens = points.x[:, 1] if len(columns) == 3 else cost / (6 * size)
-    group = np.unique(cost, return_inverse=True)[1] if budget else _clusters(cost, tolerance)
+    group = np.unique(cost, return_inverse=True)[1] if budget else clusters(cost, tolerance)
     profiles = []
     for place in range(group.max() + 1):
         rows = group == place
@@ -235,7 +235,7 @@ def _convention(column: str) -> str:
     return CONVENTIONS.get(column, f"column {column!r}")
 
 
-def _clusters(flops: Array, tolerance: float) -> np.ndarray:
+def clusters(flops: Array, tolerance: float) -> np.ndarray:
     """A number for each row (k,): a group is all within `tolerance` of its least FLOPs."""
     group, start, number = np.empty(len(flops), int), -np.inf, -1
     for place in np.argsort(flops, kind="stable"):

@@ -17,6 +17,7 @@ def sentences(block: Mapping[str, Any]) -> list[str]:
     said: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
         "frontier": _frontier,
         "optimum": _optimum,
+        "trend": _trend,
     }
     told = said.get(str(block["answer"]), lambda _: [])(block)
     return [*told, spent_text(block["cost"])] if block.get("cost") else told
@@ -92,6 +93,23 @@ def _optimum(block: Mapping[str, Any]) -> list[str]:
                 f"{where} the best {axis} is {with_ends(size['optimum'], size['interval'])}; "
                 f"within {block['share']:.0%} of its loss from {low} to {high}."
             )
+    return told
+
+
+def _trend(block: Mapping[str, Any]) -> list[str]:
+    told = []
+    for row in block["rows"]:
+        first, last = row["sizes"][0], row["sizes"][-1]
+        low, high = row["interval"]
+        sign = low is not None and high is not None and (low > 0 or high < 0)
+        at = f" at D = {row['tokens']:.3g}" if row["tokens"] else ""
+        told.append(
+            f"{row['column']}{at} goes from {digits(first['value'])} at N = {first['N']:.3g} to "
+            f"{digits(last['value'])} at N = {last['N']:.3g}: "
+            f"{with_ends(row['slope'], row['interval'])} a tenfold ({block['level']:.0%} interval)"
+            + ("" if sign else ", which may be none")
+            + ("." if row["steady"] or not sign else "; not every size goes the same way.")
+        )
     return told
 
 

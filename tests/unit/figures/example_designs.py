@@ -143,6 +143,24 @@ def sets_rows(noise):
             yield n, 4e6, law(n, 4e6) * noise(), more
 
 
+def measures_rows(noise):
+    """Seven quantities: a copying that sets in late, and others that rise, fall or stay."""
+    for n in SIZES:
+        for seed in (1, 2):
+            x = np.log10(n / 1e4)
+            values = {
+                "induction/score": 0.9 / (1 + np.exp(6 - 4 * x)),
+                "induction/gain_nats": 0.1 + 1.4 / (1 + np.exp(6 - 4 * x)),
+                "induction/copied_in_a_row": 0.2 * max(0.0, x - 1.5),
+                "calibration/ece": 0.02 * noise(),
+                "calibration/overconfidence": 0.004 * (seed - 1.5),
+                "in_context/gain_nats": 0.1 * x * noise(),
+                "logit_lens/decision_depth": 0.75 - 0.06 * x,
+            }
+            errors = {f"{name}_se": 0.004 for name in values}
+            yield n, 4e6, law(n, 4e6) * noise(), {**values, **errors, "seed": seed}
+
+
 CHINCHILLA = {"law": "chinchilla", "intervals": "profile"}
 DESIGNS = {
     "isoflop": (isoflop_rows, [CHINCHILLA], [{"answer": "frontier"}]),
@@ -169,6 +187,7 @@ DESIGNS = {
         ],
         [],
     ),
+    "measures": (measures_rows, [{"law": "power_offset"}], [{"answer": "trend"}]),
     "repeats": (repeats_rows, [{"law": "data_constrained", "intervals": "profile"}], []),
 }
 

@@ -23,6 +23,7 @@ DRAWN = [
     *(("grid", name) for name in ("heldout", "published")),
     *((name, "axis") for name in ("sweep", "lone sweep")),
     ("sets", "evaluation_sets"),
+    ("measures", "measures"),
 ]
 
 

@@ -24,6 +24,7 @@ def rows_of(path):
 DESIGN_OF = {
     **{name: "isoflop" for name in ("isoflop", "contours", "approaches")},
     **{"heldout": "grid", "published": "grid", "axis": "sweep", "evaluation_sets": "sets"},
+    "measures": "measures",
     **{"optimum": "sweep", "tokens": "grid", "overtraining": "overtrain", "repeats": "repeats"},
 }
 """A design that has what a kind needs."""
@@ -183,6 +184,27 @@ def test_user_settings_of_matplotlib_do_not_change_a_figure(case, tmp_path):
     assert other.read_bytes() == plain
 
 
+COMMAND = [sys.executable, "-m", "scalelab", "figures", "--only", "scaling_law"]
+
+
+def test_formats_written_side_by_side_are_those_written_one_by_one(case, tmp_path):
+    """In a process of its own: pytest's workers have threads, beside which nothing is forked."""
+    study = case("three sizes")
+    words = [*COMMAND, "--study", str(study), "--out", str(tmp_path / "together")]
+    subprocess.run(words, check=True, capture_output=True)
+    for end in ("pdf", "svg", "png"):
+        path, _ = draw("scaling_law", study, tmp_path / "alone", formats=(end,))
+        assert path.read_bytes() == (tmp_path / "together" / path.name).read_bytes()
+
+
+def test_a_format_that_cannot_be_written_is_told_once(case, tmp_path):
+    (tmp_path / "scaling_law.pdf").mkdir()
+    words = [*COMMAND, "--study", str(case("three sizes")), "--out", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr.count("scaling_law.pdf'") == 1
+
+
 def test_importing_figures_does_not_import_matplotlib_or_torch():
     code = (
         "import sys, scalelab.figures.command, scalelab.report; "
@@ -190,3 +212,9 @@ def test_importing_figures_does_not_import_matplotlib_or_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_figures_that_need_no_law_do_not_wait_for_the_laws():
+    code = "import sys, scalelab.figures.command; print('scalelab.laws' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

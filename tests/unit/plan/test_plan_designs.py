@@ -27,7 +27,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "vocab": {"vocab_sizes": [300, 400, 500]},
     "context": {"contexts": [8, 16, 32]},
 }
-SHIPPED = sorted(path.name for path in CONFIG.glob("*.yaml"))
+SHIPPED = sorted(path.relative_to(CONFIG).as_posix() for path in CONFIG.rglob("*.yaml"))
 
 
 def designed(kind: str, more: dict[str, Any] | None = None, **options: Any) -> Any:

@@ -1,0 +1,136 @@
+"""The verb `measure`: a run, its corpus and the name of a measure in, a small JSON file out."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalelab.corpus.shards import Corpus, load
+from scalelab.errors import UserError
+from scalelab.evaluation.measures import FEWEST, NotMeasured, Subject, get
+from scalelab.files import read_json, write_json
+from scalelab.plan.labels import label_of
+from scalelab.provenance import manifest
+from scalelab.training import machine
+from scalelab.training.batches import Batches
+
+
+def take(
+    run_folder: Path,
+    corpus_folder: Path,
+    settings: dict[str, Any],
+    out: Path,
+    threads: int,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Take a measure of a run and write it to `out`.
+
+    `settings` holds measure, split, windows (how many at most) and seed. What cannot be measured
+    (the run did not end well, there is too little text) has a reason in the place of estimates.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    run = read_json(run_folder / "run.json")
+    corpus = load(corpus_folder)
+    result: dict[str, Any] = {
+        "run": run["id"],
+        "settings": settings,
+        "estimates": {},
+        "reason": None,
+        "seconds": None,
+        "provenance": manifest([run["spec"], settings], corpus.manifest["data_hash"]),
+    }
+    began = time.monotonic()
+    try:
+        found = get(settings["measure"])(subject_of(run_folder, run, corpus, settings, threads))
+        result["estimates"] = {name: asdict(one) for name, one in found.items()}
+        result["seconds"] = round(time.monotonic() - began, 3)
+    except NotMeasured as reason:
+        result["reason"] = str(reason)
+    told = ", ".join(f"{name} {one['value']:.4g}" for name, one in result["estimates"].items())
+    report(f"{label_of(run['spec'])}: {settings['measure']}: {told or result['reason']}")
+    write_json(out, result)
+    return result
+
+
+def subject_of(
+    folder: Path, run: dict[str, Any], corpus: Corpus, settings: dict[str, Any], threads: int
+) -> Subject:
+    """The model of a run and the text that it is asked about; `NotMeasured` where there is none."""
+    if run["status"] != "ok":
+        raise NotMeasured(f"the run ended as {run['status']}")
+    context, most = run["spec"]["model"]["context"], settings["windows"]
+    alone = run["spec"]["training"].get("attention", "stream") == "documents"
+    windows = windows_of(corpus, settings["split"], context, most, alone)
+    if len(windows) < FEWEST:
+        of = "documents as long as" if alone else "windows of"
+        raise NotMeasured(f"{len(windows)} {of} its context, expected {FEWEST} or more")
+    machine.set_up(threads)
+    return Subject(
+        model=open_checkpoint(folder / "checkpoint"),
+        windows=windows,
+        blocks=partial(blocks_of, corpus, run, most),
+        known=np.unique(corpus.tokens[settings["split"]]),
+        separator=corpus.separator,
+        seed=settings["seed"],
+    )
+
+
+def blocks_of(corpus: Corpus, run: dict[str, Any], most: int, seen: bool) -> np.ndarray:
+    """(W, context + 1) ids of blocks of the training split that a run saw, or would see next.
+
+    At most `most` of each, evenly apart in the order in which they were seen.
+    """
+    recipe, context = run["spec"]["training"], run["spec"]["model"]["context"]
+    data = Batches(
+        corpus.tokens["train"],
+        context,
+        recipe["batch_tokens"],
+        run["spec"]["seed"],
+        recipe.get("unique_tokens"),
+    )
+    ended = min(run["D"] // context, data.unique or len(data.order))
+    order = data.order[:ended] if seen else data.order[ended:]
+    if len(order) > most:
+        order = order[np.linspace(0, len(order) - 1, most).round().astype(int)]
+    return np.asarray(data.tokens[order[:, None] * context + data.offsets], dtype=np.int64)
+
+
+def open_checkpoint(folder: Path) -> Any:
+    """A checkpoint as transformers opens it, in fp32, with attention that gives its weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder), attn_implementation="eager", local_files_only=True, dtype=torch.float32
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: expected a checkpoint of transformers, but {error}") from None
+    return model.to(machine.device()).eval()
+
+
+def windows_of(corpus: Corpus, split: str, context: int, most: int, alone: bool) -> np.ndarray:
+    """(W, context + 1) ids: the separator before a document, then the text from its first token on.
+
+    At most `most`, evenly apart in the split. alone: only documents that fill the window.
+    """
+    tokens, pieces = corpus.tokens[split], corpus.pieces[split]
+    first = pieces[np.unique(pieces[:, 2], return_index=True)[1]]
+    first = first[np.argsort(first[:, 0], kind="stable")]
+    # What is before a document's first token is the separator of the one before it.
+    fits = (first[:, 0] > 0) & (first[:, 0] + context <= len(tokens))
+    fits &= tokens[np.maximum(first[:, 0] - 1, 0)] == corpus.separator
+    if alone:
+        fits &= first[:, 1] - first[:, 0] >= context
+    starts = first[fits, 0]
+    if len(starts) > most:
+        starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(int)]
+    return np.asarray(tokens[starts[:, None] - 1 + np.arange(context + 1)], dtype=np.int64)
