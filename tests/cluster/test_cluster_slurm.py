@@ -1,6 +1,7 @@
 """The micro study under a real SLURM: cancelled, drained and robbed of a node, it loses nothing."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -63,8 +64,9 @@ def test_a_study_loses_nothing_to_a_cancelled_job_and_a_lost_node(
         run = project.json(f"runs/{row['id']}/run.json")
         assert run["resumed_from"] and run["resumed_from"][0] > 0
         assert run["status"] == "ok"
-        undisturbed = train_alone(project, run, tmp_path / row["id"])
+        undisturbed = train_alone(project, run["spec"], tmp_path / row["id"])
         assert losses(project.root / "results" / "runs" / row["id"]) == losses(undisturbed)
+    assert_same_on_two_nodes(slurm, project, run["spec"], tmp_path)
     # A resource is no parameter: what another cluster asks for trains nothing again.
     assert project.jobs("--resources", "job_minutes=7", "--set-resources", "train:mem_mb=9") == {}
 
@@ -81,13 +83,38 @@ def resumed(project: Project) -> int:
     return sum(state["first_step"] > 0 for state in at_work(project))
 
 
-def train_alone(project: Project, run: dict[str, Any], out: Path) -> Path:
-    """The same run, without Snakemake or SLURM."""
-    corpus = project.root / "results" / "corpora" / run["spec"]["corpus"]
-    words = ["--spec", json.dumps(run["spec"]), "--corpus", str(corpus), "--out", str(out)]
-    command = [sys.executable, "-m", "scalelab", "train", *words]
+def training(project: Project, spec: dict[str, Any], out: Path, *more: str) -> list[str]:
+    """The command that trains a run without Snakemake."""
+    corpus = project.root / "results" / "corpora" / spec["corpus"]
+    words = ["--spec", json.dumps(spec), "--corpus", str(corpus), "--out", str(out)]
+    return [sys.executable, "-m", "scalelab", "train", *words, *more]
+
+
+def train_alone(project: Project, spec: dict[str, Any], out: Path, *more: str) -> Path:
+    """A run without Snakemake or SLURM."""
+    command = training(project, spec, out, *more)
     subprocess.run(command, check=True, cwd=project.root, env=environment(), capture_output=True)
     return out
+
+
+def assert_same_on_two_nodes(
+    slurm: Slurm, project: Project, spec: dict[str, Any], folder: Path
+) -> None:
+    """One process on each of two nodes gives the losses of two processes on one."""
+    schedule = {**spec["training"]["schedule"], "warmup_steps": 2, "cooldown_steps": 2}
+    short = {**spec, "processes": 2, "training": {**spec["training"], "steps": 20}}
+    short["training"]["schedule"] = schedule
+    together = train_alone(
+        project, short, folder / "one node", "--processes", "2", "--threads", "2"
+    )
+    out, log = folder / "two nodes", folder / "nodes.log"
+    command = training(project, short, out, *("--processes", "2", "--nodes", "2", "--threads", "1"))
+    words = ["--wait", "--nodes=2", "--ntasks=2", "--cpus-per-task=1", "--mem=2000"]
+    words += [f"--output={log}", f"--chdir={project.root}", "--wrap", shlex.join(command)]
+    done = subprocess.run(["sbatch", *words], capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr + log.read_text() + slurm.logs()
+    assert project.json(out / "run.json")["processes"] == 2
+    assert losses(out) == losses(together)
 
 
 def losses(run: Path) -> list[tuple[int, float]]:
