@@ -13,6 +13,7 @@ from typing import Any
 
 from scalelab.errors import UserError
 from scalelab.plan.families import Shape, count
+from scalelab.plan.memory import of_run
 
 ENVIRONMENT = "SCALELAB_JOBS"
 """Environment variable by which a workflow tells its jobs what it was given."""
@@ -24,12 +25,10 @@ STEP_SECONDS = 0.01
 """What a step costs however small the model is."""
 ROOM = 2
 """Times the expected time that a job asks for."""
-PROCESS_BYTES = 1_000_000_000
-"""A process that has loaded torch and its libraries, before there is a model."""
-PARAMETER_BYTES = 16 + 24
-"""fp32 weight, gradient and two moments; a state that is saved is twice three numbers more."""
-MICRO_TOKENS = 4096
-"""Tokens of one forward pass at most on a processor."""
+MEMORY_ROOM = 1.25
+"""Times the expected memory that a job asks for."""
+JOB_BYTES = 500_000_000
+"""The processes of Snakemake in a job, and the largest of the other verbs beside a small model."""
 FLOPS_SHARE = 1 / 3
 """FLOPs of a forward pass over those of a step."""
 SMALL_MINUTES = 15
@@ -120,6 +119,16 @@ class Cluster:
         flops = count(Shape(**spec["model"])).training_flops * tokens * FLOPS_SHARE
         return self._minutes(flops / self.flops_per_second(1, 1), attempt)
 
+    def training_megabytes(self, spec: Mapping[str, Any], attempt: int = 1) -> int:
+        """Host memory that training a run asks for at its nth attempt, in MB on each node."""
+        each = of_run(spec, "cuda" if self.gpu else "cpu").host
+        processes = spec["processes"] // self.nodes(spec)
+        return math.ceil((JOB_BYTES + MEMORY_ROOM * processes * each) / 1e6) * attempt
+
+    def evaluation_megabytes(self, spec: Mapping[str, Any], attempt: int = 1) -> int:
+        """Host memory that scoring a run asks for, in MB: at most that of training it alone."""
+        return self.training_megabytes({**spec, "processes": 1, "sharding": False}, attempt)
+
     def _minutes(self, seconds: float, attempt: int) -> int:
         asked = math.ceil((START_SECONDS + ROOM * seconds) / 60) * attempt
         return min(asked, self.minutes) if self.minutes else asked
@@ -128,20 +137,3 @@ class Cluster:
         """Whether a run may share its job with others: short, on processors, of one node."""
         alone = self.gpu or self.nodes(spec) > 1
         return not alone and self.training_minutes(spec, steps) <= SMALL_MINUTES
-
-
-def training_megabytes(spec: Mapping[str, Any], nodes: int = 1, attempt: int = 1) -> int:
-    """Host memory that training a run asks for at its nth attempt, in MB on each of its nodes."""
-    shape = Shape(**spec["model"])
-    values = PARAMETER_BYTES * count(shape).n_total
-    # Korthikanti et al. 2022, section 4.1, as numbers of 4 bytes; logits on top.
-    layer = 17 * shape.width + 2.5 * shape.heads * shape.context
-    tokens = max(shape.context, min(MICRO_TOKENS, spec["training"]["batch_tokens"]))
-    activations = 4 * tokens * (shape.depth * layer + 2 * shape.width + shape.vocab)
-    processes = spec["processes"] // nodes
-    return math.ceil(processes * (PROCESS_BYTES + values + activations) / 1e6) * attempt
-
-
-def evaluation_megabytes(spec: Mapping[str, Any], attempt: int = 1) -> int:
-    """Host memory that scoring a run asks for, in MB: as training on one process, at most."""
-    return training_megabytes({**spec, "processes": 1}, attempt=attempt)

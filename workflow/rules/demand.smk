@@ -1,5 +1,4 @@
 # What jobs ask of a scheduler. Resources are no parameters: another estimate reruns nothing.
-from scalelab.plan.demand import evaluation_megabytes, training_megabytes
 from scalelab.plan.estimate import held_out_tokens
 
 
@@ -23,7 +22,7 @@ def run_threads(wildcards):
 
 
 def run_megabytes(wildcards, attempt):
-    return training_megabytes(run_spec(wildcards), CLUSTER.nodes(run_spec(wildcards)), attempt)
+    return CLUSTER.training_megabytes(run_spec(wildcards), attempt)
 
 
 def run_minutes(wildcards, attempt):
