@@ -46,7 +46,7 @@ LAYERS = [
     "cli",
 ]
 FREE = {"__init__", "__main__"}
-UNLOCKED = ["trackers", "harness"]
+UNLOCKED = ["cluster", "trackers", "harness"]
 LONGEST = 400  # lines
 
 # What names a machine or the place where its packages came from.
