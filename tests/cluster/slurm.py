@@ -184,7 +184,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,defer_batch
 JobRequeue=1
-ReturnToService=2
+ReturnToService=0
 KillWait=30
 MinJobAge=300
 {nodes}

@@ -53,6 +53,8 @@ def test_a_study_loses_nothing_to_a_cancelled_job_and_a_lost_node(
         lost = slurm.of_job(job)["NodeList"]
         slurm.call("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=test")
         wait_for(lambda: slurm.of_job(job)["Restarts"] == "1", process)
+        # SLURM lets two minutes pass, so that what is left of the job has ended.
+        wait_for(lambda: not at_work(project), process)
         slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now")
         wait_for(lambda: slurm.jobs()[job] == "RUNNING", process)
         assert slurm.of_job(job)["NodeList"] == node
