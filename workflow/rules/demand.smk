@@ -61,7 +61,7 @@ def run_machine(wildcards, resources):
 
 
 def evaluate_megabytes(wildcards, attempt):
-    return evaluation_megabytes(run_spec(wildcards), attempt)
+    return CLUSTER.evaluation_megabytes(run_spec(wildcards), attempt)
 
 
 def evaluate_minutes(wildcards, attempt):
