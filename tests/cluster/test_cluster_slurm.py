@@ -120,7 +120,7 @@ def assert_same_on_two_nodes(
     words += [f"--output={log}", f"--chdir={project.root}", "--wrap", shlex.join(command)]
     done = subprocess.run(["sbatch", *words], capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr + log.read_text() + slurm.logs()
-    assert project.json(out / "run.json")["processes"] == 2
+    assert json.loads((out / "run.json").read_text(encoding="utf-8"))["processes"] == 2
     assert losses(out) == losses(together)
 
 
