@@ -9,6 +9,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/storage.smk"
+include: "workflow/rules/demand.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/train.smk"
@@ -17,6 +18,18 @@ include: "workflow/rules/fit.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/publish.smk"
 include: "workflow/rules/track.smk"
+
+
+# They take seconds: on a cluster they run where snakemake does, which may have the network that
+# online trackers need.
+localrules:
+    plan,
+    collect,
+    figures,
+    tables,
+    report,
+    track,
+    track_fit,
 
 
 rule all:

@@ -47,7 +47,7 @@ LAYERS = [
     "cli",
 ]
 FREE = {"__init__", "__main__"}
-UNLOCKED = ["trackers", "harness", "storage", "kubernetes"]
+UNLOCKED = ["cluster", "trackers", "harness", "storage", "kubernetes"]
 LONGEST = 400  # lines
 
 # What names a machine or the place where its packages came from.

@@ -15,9 +15,14 @@ rule evaluate:
         f"{RUN}/logs/evaluate.tsv"
     # After all training: a job of one thread between them would keep the large runs from both cores.
     priority: after_training
+    group:
+        run_group
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=evaluate_megabytes,
+        runtime=evaluate_minutes,
     params:
         corpus=subpath(input.data_hash, parent=True),
         results=subpath(output.result, ancestor=4),

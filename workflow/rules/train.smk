@@ -14,18 +14,27 @@ rule trunk:
     priority: len(RUNS) + 1
     conda:
         ENVIRONMENT
-    threads: trunk_threads
+    threads: run_threads
+    resources:
+        mem_mb=run_megabytes,
+        runtime=run_minutes,
+        gpu=run_gpus,
+        nodes=of_several_nodes(None),
+        tasks=of_several_nodes(None),
+        tasks_per_gpu=of_several_nodes(0),
+        mpi=of_several_nodes("srun"),
     params:
         corpus=subpath(input.data_hash, parent=True),
         spec=trunk_spec,
         start=lambda wildcards, input: as_option("--start", input.start),
         processes=trunk_processes,
+        machine=run_machine,
         code=trunk_code,
     shell:
         verified(
             "scalelab trunk --spec {params.spec:q} --corpus {params.corpus:q}"
             " --steps {wildcards.steps} {params.start} --out {output.state:q}"
-            " --threads {threads} {params.processes} --log {log:q}"
+            " --threads {threads} {params.processes} {params.machine} --log {log:q}"
         )
 
 
@@ -46,19 +55,31 @@ rule train:
     benchmark:
         f"{RUN}/logs/train.tsv"
     priority: costliest_first
+    group:
+        run_group
     conda:
         ENVIRONMENT
     threads: run_threads
+    resources:
+        mem_mb=run_megabytes,
+        runtime=run_minutes,
+        gpu=run_gpus,
+        # With `mpi` SLURM's executor leaves it to the job to start its processes.
+        nodes=of_several_nodes(None),
+        tasks=of_several_nodes(None),
+        tasks_per_gpu=of_several_nodes(0),
+        mpi=of_several_nodes("srun"),
     params:
         corpus=subpath(input.data_hash, parent=True),
         results=subpath(output.run, ancestor=3),
         spec=spec,
         processes=run_processes,
+        machine=run_machine,
         start=lambda wildcards, input: as_option("--start", input.start),
         code=train_code,
     shell:
         verified(
             "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
             " --out results/runs/{wildcards.run} --threads {threads}"
-            " {params.processes} --log {log:q}" + WRITE_SUMS
+            " {params.processes} {params.machine} --log {log:q}" + WRITE_SUMS
         )

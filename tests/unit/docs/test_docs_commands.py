@@ -36,6 +36,8 @@ NOT_CALLED = {
     "scalelab samples --runs runs.csv --runs-root results/runs --corpora results/corpora"
     " --out samples.json": "needs the text of a study; tests/workflow calls it in one",
     "snakemake --report report.zip": "needs a finished study; tests/workflow makes one of it",
+    "pip install scalelab[cluster]": "from a registry; pyproject.toml names the extra",
+    "snakemake --workflow-profile profiles/slurm --configfile STUDY.yaml": "tests/cluster runs it",
     "pip install scalelab[trackers]": "from a registry; pyproject.toml names the extra",
     "pip install tiktoken": "from a registry; pyproject.toml names it in the extra text",
     "pip install sentencepiece": "from a registry; pyproject.toml names it in the extra text",
