@@ -60,5 +60,6 @@ rule train:
         verified(
             "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
             " --out results/runs/{wildcards.run} --threads {threads}"
-            " --processes {params.processes} --log {log:q}" + WRITE_SUMS
+            " --processes {params.processes} --log {log:q}",
+            then=WRITE_SUMS,
         )
