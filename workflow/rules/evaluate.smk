@@ -86,7 +86,7 @@ rule collect:
     shell:
         verified(
             "scalelab collect --plan {input.plan:q} --runs-root results/runs"
-            " --out {output.runs:q}" + LINKS + " > {log:q} 2>&1"
+            " --out {output.runs:q} --checkpoints {output.checkpoints:q} > {log:q} 2>&1"
             " || (cat {log:q} >&2; exit 1)"
         )
 

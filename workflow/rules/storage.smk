@@ -10,13 +10,19 @@ def if_stored(*items):
 
 
 def in_results(command):
-    """A command whose folders are those of the local copies (`params.results`)."""
-    return command.replace(" results/", " {params.results:q}/") if STORED else command
+    """A command whose folders are those of the local copies (`params.results`), without links,
+    which object storage does not have."""
+    if not STORED:
+        return command
+    command = command.replace(" --checkpoints {output.checkpoints:q}", "")
+    return command.replace(" results/", " {params.results:q}/")
 
 
-def verified(command):
+def verified(command, then=""):
     """The same, after a comparison of the inputs with their sums."""
-    return f"scalelab verify {{input.sums:q}}; {in_results(command)}" if STORED else command
+    if not STORED:
+        return command
+    return f"scalelab verify {{input.sums:q}}; {in_results(command)}{then}"
 
 
 # The plugin takes a folder that a job on another machine made for missing, so its files are named.
@@ -42,12 +48,7 @@ SUMS = f"{RUN}/sums.json"
 WRITE_SUMS = (
     " && scalelab verify --write {output.sums:q}"
     " {output.checkpoint:q} {output.metrics:q} {output.run:q}"
-    if STORED
-    else ""
 )
-
-# Links to checkpoints by name; object storage has no links.
-LINKS = "" if STORED else " --checkpoints {output.checkpoints:q}"
 
 
 def sums_of_runs():

@@ -81,5 +81,6 @@ rule train:
         verified(
             "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
             " --out results/runs/{wildcards.run} --threads {threads}"
-            " {params.processes} {params.machine} --log {log:q}" + WRITE_SUMS
+            " {params.processes} {params.machine} --log {log:q}",
+            then=WRITE_SUMS,
         )
