@@ -125,8 +125,8 @@ def row(job: Job, cluster: Cluster) -> Row:
         if days > cluster.days:
             notes.append(
                 f"N = {job.counts.n:.3g} takes {days:,.0f} days on {layout.gpus:,} GPUs, more than "
-                f"--days {cluster.days:g}: its batch of {job.sequences:,} sequences is shared by no "
-                "more; raise training.batch_tokens or lower D"
+                f"--days {cluster.days:g}: its batch of {job.sequences:,} sequences is shared by "
+                "no more; raise training.batch_tokens or lower D"
             )
     return Row(
         job=job,

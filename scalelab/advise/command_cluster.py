@@ -102,8 +102,8 @@ def as_text(rows: list[Row], cluster: Cluster) -> str:
     lines += [
         "",
         "time, storage (GB are 10^9 bytes) and cost of one run",
-        f"{'N':>10}{'runs':>6}{'batch':>12}{'GPUs':>7}{'nodes':>7}{'C (FLOPs)':>11}{'GPU hours':>12}"
-        f"{'days':>9}{'checkpoint GB':>15}{'states GB':>11}{'dollars':>12}",
+        f"{'N':>10}{'runs':>6}{'batch':>12}{'GPUs':>7}{'nodes':>7}{'C (FLOPs)':>11}"
+        f"{'GPU hours':>12}{'days':>9}{'checkpoint GB':>15}{'states GB':>11}{'dollars':>12}",
     ]
     lines += [_time_line(one, cluster) for one in rows]
     return "\n".join([*lines, "", *_totals(rows, cluster), *_assumed(rows, cluster)])

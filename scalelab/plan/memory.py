@@ -8,7 +8,7 @@ the 16 bytes and gathers a block at a time. Activations are in `scalelab.plan.pa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scalelab.plan.families import Counts, Shape, count
@@ -18,11 +18,12 @@ INTERPRETER = 148 << 20
 """Bytes of python with torch 2.13 and this package loaded, before there is a model."""
 LOADED_ON_CUDA = 1 << 30
 """Bytes of a device that its driver and its libraries of products take: assumed, not measured."""
-HEAP, HEAP_OF_SCORES, CACHED = 1.5, 0.5, 1.1
+HEAP, HEAP_OF_SCORES, HEAP_CHECKPOINTED, CACHED = 1.5, 0.5, 3.7, 1.1
 """What an allocator takes for each byte that lives, and on a processor besides for each byte of
-products of queries and keys by hand. Measured for glibc before 2.38 (benchmarks/memory.py), which
-rarely finds use for a freed block in a request of that size that is to be aligned; CACHED, of the
-allocators of accelerators, is assumed."""
+products of queries and keys by hand; where blocks are computed again, what one leaves is of little
+use to the next. Measured for glibc before 2.38 (benchmarks/memory.py), which rarely finds use for a
+freed block in a request of that size that is to be aligned. CACHED, of the allocators of
+accelerators, is assumed."""
 BUILDING_BYTES = 4
 """Bytes a parameter of the tensors that the flat ones are made from: the process keeps them and
 later passes use them."""
@@ -69,10 +70,9 @@ class Memory:
 
     @property
     def peak(self) -> int:
-        """Bytes of the device at the worst moment, a state that is saved included: on a CPU it is
-        put together beside what passes have left free, unless it fits in there."""
-        beside = self.device == "cpu" and self.saving > self.activations
-        return self.training + (self.saving if beside else 0)
+        """Bytes of the device at the worst moment. On a CPU that is when a state is saved: it is put
+        together in one piece, for which what passes have left free is seldom whole."""
+        return self.training + (self.saving if self.device == "cpu" else 0)
 
     @property
     def host(self) -> int:
@@ -142,10 +142,12 @@ def _gathered(shape: Shape, counts: Counts) -> int:
 
 
 def _allocated(shape: Shape, how: Pass) -> int:
-    """Bytes of the activations with what the allocator adds."""
+    """Bytes of the activations with what the allocator adds: checkpointed no more than kept."""
     live = held(shape, how).peak
     if how.device != "cpu":
         return round(CACHED * live)
-    blocks = 1 if how.checkpointed else shape.depth
-    scores = how.width * how.sequences * shape.context**2 * shape.heads * blocks
+    if how.checkpointed:
+        kept = _allocated(shape, replace(how, checkpointed=False))
+        return min(round(HEAP_CHECKPOINTED * live), kept)
+    scores = how.width * how.sequences * shape.context**2 * shape.heads * shape.depth
     return round(HEAP * live + (HEAP_OF_SCORES * scores if how.by_hand else 0))

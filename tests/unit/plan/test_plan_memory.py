@@ -101,7 +101,7 @@ def test_another_gpu_is_described_or_refused() -> None:
     own = find("mine", 24, 100)
     assert (own.memory_bytes, own.flops_per_second) == (24 * 2**30, 1e14)
     assert find("h100", memory_gib=40).flops_per_second == GPUS["h100"].flops_per_second
-    with pytest.raises(UserError, match="--gpu mine: expected one of .*--gpu-memory-gib"):
+    with pytest.raises(UserError, match=r"--gpu mine: expected one of .*--gpu-memory-gib"):
         find("mine", 24)
 
 
