@@ -70,8 +70,8 @@ class Memory:
 
     @property
     def peak(self) -> int:
-        """Bytes of the device at the worst moment. On a CPU that is when a state is saved: it is put
-        together in one piece, for which what passes have left free is seldom whole."""
+        """Bytes of the device at the worst moment. On a CPU that is when a state is saved: it is
+        put together in one piece, for which what passes have left free is seldom whole."""
         return self.training + (self.saving if self.device == "cpu" else 0)
 
     @property
