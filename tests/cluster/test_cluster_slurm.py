@@ -68,6 +68,7 @@ def test_a_study_loses_nothing_to_a_cancelled_job_and_a_lost_node(
         assert run["status"] == "ok"
         undisturbed = train_alone(project, run["spec"], tmp_path / row["id"])
         assert losses(project.root / "results" / "runs" / row["id"]) == losses(undisturbed)
+    slurm.call("scontrol", "update", f"NodeName={lost}", "State=RESUME")
     assert_same_on_two_nodes(slurm, project, run["spec"], tmp_path)
     # A resource is no parameter: what another cluster asks for trains nothing again.
     assert project.jobs("--resources", "job_minutes=7", "--set-resources", "train:mem_mb=9") == {}
