@@ -8,6 +8,8 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/storage.smk"
+include: "workflow/rules/demand.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/train.smk"
@@ -18,11 +20,23 @@ include: "workflow/rules/publish.smk"
 include: "workflow/rules/track.smk"
 
 
+# They take seconds: on a cluster they run where snakemake does, which may have the network that
+# online trackers need.
+localrules:
+    plan,
+    collect,
+    figures,
+    tables,
+    report,
+    track,
+    track_fit,
+
+
 rule all:
     default_target: True
     input:
         # Everything that is promised: Snakemake does not miss what no target asks for.
-        of_all_runs("checkpoint"),
+        checkpoints_of_all_runs(),
         of_all_runs("metrics.jsonl"),
         of_all_runs(EVALUATION),
         rules.collect.output,

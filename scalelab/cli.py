@@ -27,6 +27,7 @@ VERBS = {
     "collect": ("scalelab.evaluation.collect", "gather a study's runs into runs.csv"),
     "track": ("scalelab.tracking.command", "mirror a study's runs, or its fit, to a tracker"),
     "sync": ("scalelab.tracking.command_sync", "upload what was logged offline, once"),
+    "verify": ("scalelab.sums", "compare files with the sums that were written with them"),
     "fit": ("scalelab.laws.command", "fit a scaling law to a table of runs"),
     "predict": ("scalelab.laws.command_predict", "predict losses from a fitted or published law"),
     "allocate": ("scalelab.laws.command_allocate", "best N and D for a budget, with intervals"),

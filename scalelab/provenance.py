@@ -37,7 +37,7 @@ CODE = {
 whole, their templates included. Families, sources and steps of
 cleaning are found by name, not by an import."""
 
-NEUTRAL = {"provenance", "logs", "errors", "config", "training.progress"}
+NEUTRAL = {"provenance", "logs", "errors", "config", "training.progress", "training.offsite"}
 """Modules that change no number: a change in them reruns nothing. What a study file says reaches
 a stage as a parameter of its rule, so the code that reads the file need not count."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab import config
+from scalelab.advise import command_cluster
 from scalelab.advise.budget import within
 from scalelab.errors import UserError
 from scalelab.files import read_json, write_json, write_text
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     proposal.add_argument("--design", default="ladder", help="ladder, grid, isoflop or overtrain")
     proposal.add_argument("--sizes", type=int, default=8, help="sizes (default: 8)")
     proposal.add_argument("--out", type=Path, metavar="STUDY.yaml", help="write it there")
+    command_cluster.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     cores = args.cores or os.cpu_count() or 1
     if cores < 1:
         raise UserError(f"--cores {cores}: expected 1 or more")
+    if args.cluster:
+        return command_cluster.run(args)
     budgets = [args.flops, args.hours, args.dollars]
     if sum(one is not None for one in budgets) + (args.study is not None) != 1:
         raise UserError("expected a study file, or one of --flops, --hours and --dollars")

@@ -68,6 +68,22 @@ def propose(design: str, flops: float, sizes: int) -> Proposal:
     return best
 
 
+def reaching(n: float, sizes: int) -> Proposal:
+    """The ladder at D = 20 N whose largest size is the last clean shape of at most n parameters.
+
+    Raises:
+        UserError: fewer shapes lie below n than there are to be sizes.
+    """
+    shapes = ladder(128, 512)
+    top = sum(size.n <= n for size in shapes) - 1
+    if sizes < 2 or top + 1 < sizes:
+        raise UserError(
+            f"--up-to {n:g} --sizes {sizes}: expected at least 2 sizes, and no more than the "
+            f"{max(top + 1, 0)} shapes of up to so many parameters"
+        )
+    return _levels("ladder", top, sizes)
+
+
 def _least(make: Callable[[str, int, int], Proposal | None], design: str, sizes: int) -> float:
     tops = range(sizes - 1, len(ladder(128, 512)))
     return min(

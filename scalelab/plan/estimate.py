@@ -76,7 +76,7 @@ def estimate(plan: Plan, speed: Speed, cores: int) -> Estimate:
     Runs that share a trunk are charged for the steps of their own alone, and trunks for theirs.
     Jobs are placed as Snakemake places them: the costliest that fits on the free cores.
     """
-    held_out = _held_out_tokens(plan)
+    held_out = held_out_tokens(plan)
     seconds, jobs = {}, []
     branch_steps = {run: steps for trunk in plan.trunks for run, steps in trunk.branches.items()}
     for run in plan.runs:
@@ -147,6 +147,7 @@ def speed_of(measured: Mapping[str, Any], chosen: Sequence[Run]) -> Speed:
     return Speed(tuple(points), float(measured["start_seconds"]))
 
 
-def _held_out_tokens(plan: Plan) -> int:
+def held_out_tokens(plan: Plan) -> int:
+    """Tokens of the split that each run is scored on."""
     corpus = plan.study.corpus
     return corpus.test_tokens if plan.evaluation["split"] == "test" else corpus.tuning_tokens

@@ -78,6 +78,7 @@ def specification(
             "compile": training.compile,
             # Left out where it is as it was before there was a choice: the run is the same one.
             **({} if training.attention == "stream" else {"attention": training.attention}),
+            **({"checkpoint_activations": True} if training.checkpoint_activations else {}),
         },
         "threads": study.compute.large_threads if large else 1,
         "processes": processes,

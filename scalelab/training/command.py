@@ -9,7 +9,9 @@ from typing import Any
 from scalelab.errors import FULL, TryAgain, UserError, first_line, of_system
 from scalelab.logs import add_log_argument, json_argument, reporter
 from scalelab.training.launch import LOST, STOPPED, launch
+from scalelab.training.nodes import on_nodes
 from scalelab.training.progress import LAUNCHER
+from scalelab.training.slots import taken
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     """Threads, processes and resume states, as `train` and `trunk` have them."""
-    parser.add_argument("--threads", type=int, default=1, help="of all processes together")
     parser.add_argument(
-        "--processes", type=int, default=1, help="data-parallel processes on this host"
+        "--threads", type=int, default=1, help="of all processes of a node together"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="data-parallel processes")
+    parser.add_argument(
+        "--nodes", type=int, default=1, help="of the SLURM job at hand, to spread processes over"
+    )
+    parser.add_argument(
+        "--gpus", type=int, default=0, help="to take among those of this host that are free"
     )
     parser.add_argument(
         "--sharding", action="store_true", help="split the model over the processes (FSDP)"
@@ -41,18 +49,20 @@ def run(args: argparse.Namespace) -> int:
     """Train; 75 when stopped with its state saved."""
 
     def work(threads: int, report: Callable[[str], None]) -> None:
+        from scalelab.training.offsite import copied
         from scalelab.training.run import train
 
-        train(
-            specification(args),
-            args.corpus,
-            args.out,
-            threads,
-            report,
-            args.label,
-            args.checkpoint_seconds,
-            args.start,
-        )
+        with copied(args.out / "state", report):
+            train(
+                specification(args),
+                args.corpus,
+                args.out,
+                threads,
+                report,
+                args.label,
+                args.checkpoint_seconds,
+                args.start,
+            )
 
     return in_processes(args, work)
 
@@ -71,10 +81,22 @@ def in_processes(
     Several processes: this one starts and watches them. `torchrun` may be used instead, since a
     process that finds WORLD_SIZE in its environment joins that world.
     """
-    if args.processes < 1:
-        raise UserError(f"--processes: found {args.processes}, expected 1 or more")
-    if args.processes > 1 and "WORLD_SIZE" not in os.environ:
-        return launch(args.words, args.processes, reporter(args.log))
+    if min(args.processes, args.nodes) < 1:
+        name = "processes" if args.processes < 1 else "nodes"
+        raise UserError(f"--{name}: found {getattr(args, name)}, expected 1 or more")
+    if "WORLD_SIZE" in os.environ:
+        return _process(args, work)
+    if args.nodes > 1:
+        return on_nodes(args.words, args.processes, args.nodes, args.threads)
+    say = reporter(args.log)
+    with taken(args.gpus, say):
+        if args.processes > 1:
+            return launch(args.words, args.processes, say)
+        return _process(args, work)
+
+
+def _process(args: argparse.Namespace, work: Callable[[int, Callable[[str], None]], None]) -> int:
+    """One process of a run, or its only one."""
     from scalelab.training.distributed import has_lost_a_process
     from scalelab.training.loop import Interrupted, silent
     from scalelab.training.step import is_out_of_memory
@@ -85,7 +107,7 @@ def in_processes(
         args.log = None
     report = reporter(args.log) if first else silent
     try:
-        work(max(1, args.threads // args.processes), report)
+        work(max(1, args.threads * args.nodes // args.processes), report)
     except Interrupted as stopped:
         report(str(stopped))
         return STOPPED

@@ -70,7 +70,7 @@ def launch(words: Sequence[str], processes: int, say: Callable[[str], None]) -> 
         elif first > 0 and codes[0] != BAD_INPUT:  # else the first one has said it
             told = _errors(folder, first).read_text(encoding="utf-8", errors="replace")
             say(told.rstrip("\n"))
-        return _exit_code(codes[first])
+        return exit_code(codes[first])
 
 
 def _start(words: Sequence[str], rank: int, processes: int, folder: Path) -> Child:
@@ -118,6 +118,6 @@ def _failed(children: Sequence[Child]) -> int | None:
     return min(failed, key=lambda rank: (failed[rank] or 0) > 0) if failed else None
 
 
-def _exit_code(code: int) -> int:
+def exit_code(code: int) -> int:
     """As a shell tells it: 128 and its number where a signal has ended a process."""
     return code if code >= 0 else 128 - code

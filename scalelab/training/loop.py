@@ -22,6 +22,7 @@ from scalelab.training.batches import Batches
 from scalelab.training.distributed import World
 from scalelab.training.optimizer import AdamW, FlatAdamW, ordered
 from scalelab.training.progress import FILE, Interrupted, Progress, orphaned
+from scalelab.training.recompute import recompute_blocks
 from scalelab.training.schedule import learning_rate
 from scalelab.training.step import (
     LossScale,
@@ -106,6 +107,9 @@ class Trainer:
         self.batches.require(self.steps)
         check_shares(self.batches.sequences, self.world.size, self.sharded)
         self.model = build(self.shape, stream(spec["seed"], "initial weights"))
+        self.recomputed = bool(self.recipe.get("checkpoint_activations"))
+        if self.recomputed:
+            recompute_blocks(self.model)
         self.optimizer = self._optimizer()
         where = self.world.device
         path = self.world.of_first(
@@ -113,7 +117,7 @@ class Trainer:
         )
         if self.recipe.get("compile"):  # the compiler does what is done by hand
             path = replace(path, by_hand=False)
-        micro = micro_sequences(self.shape, self.batches.sequences, path, where)
+        micro = micro_sequences(self.shape, self.batches.sequences, path, where, self.recomputed)
         self._compute(path, self.world.least(micro))
         self.history: list[tuple[float, float, float]] = []
         """Of each step: summed loss in nats, norm of the gradient, seconds since the start."""

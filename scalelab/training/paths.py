@@ -22,9 +22,9 @@ from filelock import FileLock, Timeout
 from scalelab.errors import UserError
 from scalelab.files import cache_file, digest, write_json
 from scalelab.models import build
-from scalelab.models.layers.attention import LONGEST
 from scalelab.models.registry import LanguageModel, get
 from scalelab.plan.families import Shape
+from scalelab.plan.passes import LONGEST_BY_HAND
 
 DTYPES = {
     "fp32": torch.float32,
@@ -92,7 +92,7 @@ def choose(shape: Shape, wanted: str, where: torch.device) -> ComputePath:
 def _measure(shape: Shape, wanted: str) -> ComputePath:
     """The first choice is fp32 with gradients by hand; another must be clearly quicker."""
     # In fp16 the cube of the GELU by hand overflows beyond 256.
-    hand = [True, False] if shape.context <= LONGEST and wanted != "fp16" else [False]
+    hand = [True, False] if shape.context <= LONGEST_BY_HAND and wanted != "fp16" else [False]
     precisions = [wanted] if wanted != "auto" else ["fp32"]
     if not get(shape.family).by_hand:
         hand = [False]

@@ -1,21 +1,20 @@
 """One optimiser step: micro-batches that fit, summed by token, over all processes of the run."""
 
 import math
+from bisect import bisect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from scalelab.errors import UserError
 from scalelab.plan.families import Shape
+from scalelab.plan.passes import Pass, held, quick_sequences
 from scalelab.training import machine
 from scalelab.training.distributed import World
 from scalelab.training.paths import ComputePath, autocast
 
-MICRO_TOKENS = {"cpu": 4096, "mps": 16_384, "cuda": 131_072}
-"""Tokens of one forward pass at most, by device: more gains no speed. A larger batch is summed up
-from several."""
 USABLE = 0.8
 """Share of the free memory that activations may take."""
 FIRST_SCALE, LEAST_SCALE, PATIENCE = 2.0**16, 1.0, 2000
@@ -55,22 +54,23 @@ def loss_scale(precision: str) -> LossScale:
     return LossScale(FIRST_SCALE, moves=True) if precision == "fp16" else LossScale()
 
 
-def activation_bytes(shape: Shape, width: int) -> int:
-    """Bytes of activations of one sequence in a training step, for numbers of `width` bytes.
-
-    Per layer and token 17 D numbers and, where weights of attention are kept, 2.5 H T (Korthikanti
-    et al. 2022, section 4.1: s b h (34 + 5 a s / h) bytes in 16 bits); the logits come on top.
-    """
-    layer = 17 * shape.width + 2.5 * shape.heads * shape.context
-    return int(width * shape.context * (shape.depth * layer + 2 * shape.width))
-
-
-def micro_sequences(shape: Shape, sequences: int, path: ComputePath, where: torch.device) -> int:
+def micro_sequences(
+    shape: Shape,
+    sequences: int,
+    path: ComputePath,
+    where: torch.device,
+    recomputed: bool = False,
+) -> int:
     """Sequences of one forward pass: as many as are quick and fit the free memory."""
     width = 4 if path.precision in ("fp32", "tf32") else 2
-    fitting = int(USABLE * machine.free_memory_bytes(where) / activation_bytes(shape, width))
-    quick = MICRO_TOKENS[where.type] // shape.context
-    return max(1, min(sequences, quick, fitting))
+    how = Pass(1, width, path.by_hand, recomputed, device=where.type)
+    room = USABLE * machine.free_memory_bytes(where)
+    quick = quick_sequences(shape, sequences, where.type)
+
+    def needed(count: int) -> int:
+        return held(shape, replace(how, sequences=count)).peak
+
+    return max(1, bisect(range(1, quick + 1), room, key=needed))
 
 
 class Stepper:

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """
 
     def work(threads: int, report: Callable[[str], None]) -> None:
+        from scalelab.training.offsite import copied
         from scalelab.training.run import job, signals
         from scalelab.training.state import remove
 
@@ -35,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
         spec["training"]["steps"] = args.steps
         label = f"trunk of {label_of(spec)}"
         folder = args.out.with_suffix("")
-        with job(spec, args.corpus, folder, threads, report, label) as this:
+        place = args.corpus, folder, threads, report, label
+        with copied(folder / "state", report), job(spec, *place) as this:
             trainer = this.trainer()
             with signals() as stopped:
                 outcome = trainer.run(args.checkpoint_seconds, stopped, args.start)

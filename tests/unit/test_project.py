@@ -28,6 +28,7 @@ LAYERS = [
     "errors",
     "files",
     "logs",
+    "sums",
     "config",
     "provenance",
     "seeds",
@@ -46,7 +47,7 @@ LAYERS = [
     "cli",
 ]
 FREE = {"__init__", "__main__"}
-UNLOCKED = ["trackers", "harness"]
+UNLOCKED = ["cluster", "trackers", "harness", "storage", "kubernetes"]
 LONGEST = 400  # lines
 
 # What names a machine or the place where its packages came from.

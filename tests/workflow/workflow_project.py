@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import importlib.util
 import json
 import os
 import re
@@ -22,6 +23,17 @@ PATIENCE = 900  # seconds until a hanging workflow is ended, on a machine that h
 PARTS = ("Snakefile", "workflow", "profiles", "config", "scalelab", "environment.yml")
 WIDTHS = [8, 12, 16, 24, 32]
 TEXT_FILES = 120
+
+PLUGINS = ROOT / ".cloud"
+"""Where continuous integration puts requirements-cloud.lock: beside the environment, since every
+plugin that Snakemake finds costs time at every start."""
+CLOUD = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH")]))
+"""PYTHONPATH of a workflow that needs them."""
+
+
+def has(module: str) -> bool:
+    """Whether a module is there for such a workflow."""
+    return (PLUGINS / module).is_dir() or importlib.util.find_spec(module) is not None
 
 
 def micro_study(**changes: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from scalelab.live.announce import FILE as LIVE_FILE
 from scalelab.live.announce import announce
 from scalelab.plan.command import as_json
 from scalelab.plan.data import source_names
+from scalelab.plan.demand import Cluster
 from scalelab.plan.identity import result_of
 from scalelab.plan.runs import build
 from scalelab.plan.trunks import previous
@@ -25,7 +26,11 @@ ENVIRONMENT = "../../environment.yml"
 # In shell commands `scalelab` is this package, run by the interpreter that runs Snakemake: not what
 # PATH holds. As a prefix it is no parameter, so that another interpreter reruns nothing.
 INTERPRETER = quote(sys.executable).replace("{", "{{").replace("}", "}}")
-shell.prefix(f'set -euo pipefail; scalelab() {{{{ {INTERPRETER} -m scalelab "$@"; }}}}; ')
+# A signal to all processes of a job must not end the shell before what it waits for: Snakemake would
+# take the job as over, and a scheduler then kills what still saves its state.
+shell.prefix(
+    f'set -euo pipefail; trap : TERM; scalelab() {{{{ {INTERPRETER} -m scalelab "$@"; }}}}; '
+)
 
 # Jobs on this host end themselves when the workflow that started them is gone.
 os.environ[MANAGER] = manager_identity()
@@ -40,6 +45,7 @@ def refuse(why):
 def read_plan():
     """The plan of the one study given, or exit code 2 with one sentence."""
     try:
+        read_cluster()
         files = list(workflow.config_settings.configfiles) or [DEFAULT_STUDY]
         if len(files) > 1:
             raise UserError(f"expected one study file, found {len(files)}")
@@ -47,6 +53,17 @@ def read_plan():
         return files[0], build(study)
     except UserError as error:
         refuse(error)
+
+
+def read_cluster():
+    """What --resources say of the machines; a job is told by the workflow that started it."""
+    global CLUSTER
+    if workflow.is_main_process:
+        given = workflow.resource_settings.resources
+        CLUSTER = Cluster.of({name: given[name].value for name in given})
+        CLUSTER.tell()
+    else:
+        CLUSTER = Cluster.of_environment()
 
 
 STUDY_FILE, PLAN = read_plan()
@@ -127,11 +144,6 @@ def sets_of_run(wildcards):
     return [f"{folder}/{identity}/manifest.json" for identity in PLAN.sets]
 
 
-def run_threads(wildcards):
-    spec = RUNS[wildcards.run].spec
-    return spec["threads"] * spec["processes"]
-
-
 def run_processes(wildcards, output):
     return processes_option(RUNS[wildcards.run].spec)
 
@@ -159,11 +171,6 @@ def state_of(trunk, steps):
 
 def trunk_spec(wildcards):
     return canonical_json(result_of(TRUNKS[wildcards.trunk].spec))
-
-
-def trunk_threads(wildcards):
-    spec = TRUNKS[wildcards.trunk].spec
-    return spec["threads"] * spec["processes"]
 
 
 def trunk_processes(wildcards, output):
@@ -221,13 +228,15 @@ def runs_before(wildcards):
     return [before, *(f"results/runs/{run}/{name}" for run in runs for name in names)]
 
 
-def of_all_runs(name):
-    """That file of each run of the study; of an adaptive one, of those that its rounds chose."""
+def of_all_runs(*names):
+    """Those files of each run of the study; of an adaptive one, of those that its rounds chose."""
+
+    def files(runs):
+        return [f"results/runs/{run}/{name}" for name in names for run in runs]
+
     if not ADAPTIVE:
-        return [f"results/runs/{run}/{name}" for run in RUNS]
-    return lambda wildcards: [
-        f"results/runs/{run}/{name}" for run in read_json(last_round(wildcards))["runs"]
-    ]
+        return files(RUNS)
+    return lambda wildcards: files(read_json(last_round(wildcards))["runs"])
 
 
 def hold_folder():
@@ -254,7 +263,8 @@ def tell_others():
         for job in jobs
         if job.rule.name == "train" and Path(f"results/runs/{job.wildcards.run}/run.json").exists()
     }
-    announce(Path(STUDY), PLAN_JSON, workflow.cores, ADAPTIVE, again)
+    # On a cluster `cores` are those of one job.
+    announce(Path(STUDY), PLAN_JSON, workflow.cores * (workflow.nodes or 1), ADAPTIVE, again)
 
 
 def say_where():

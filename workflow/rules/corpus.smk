@@ -9,6 +9,7 @@ rule corpus:
         test="results/corpora/{corpus}/test.bin",
         tuning_documents="results/corpora/{corpus}/tuning.docs.json",
         test_documents="results/corpora/{corpus}/test.docs.json",
+        card=if_stored("results/corpora/{corpus}/card.json"),
     log:
         "results/corpora/{corpus}/logs/corpus.log",
     benchmark:
@@ -17,16 +18,21 @@ rule corpus:
         ENVIRONMENT
     threads: workflow.cores
     params:
+        results=subpath(output.data_hash, ancestor=3),
         spec=lambda wildcards: as_argument(PLAN.corpora[wildcards.corpus], wildcards.corpus),
         code=corpus_code,
     shell:
-        "scalelab corpus --spec {params.spec:q}"
-        " --out results/corpora/{wildcards.corpus} --log {log:q}"
+        in_results(
+            "scalelab corpus --spec {params.spec:q}"
+            " --out results/corpora/{wildcards.corpus} --log {log:q}"
+        )
 
 
 rule evaluation_set:
     input:
         data_hash="results/corpora/{corpus}/data_hash",
+        files=files_of_corpus("results/corpora/{corpus}"),
+        sums=sums_of_corpus("results/corpora/{corpus}"),
     output:
         manifest="results/corpora/{corpus}/sets/{set}/manifest.json",
         tokens="results/corpora/{corpus}/sets/{set}/tokens.bin",
@@ -44,5 +50,7 @@ rule evaluation_set:
         spec=lambda wildcards: as_argument(PLAN.sets[wildcards.set], wildcards.set),
         code=set_code,
     shell:
-        "scalelab corpus --spec {params.spec:q} --beside {params.corpus:q}"
-        " --out {params.out:q} --log {log:q}"
+        verified(
+            "scalelab corpus --spec {params.spec:q} --beside {params.corpus:q}"
+            " --out {params.out:q} --log {log:q}"
+        )

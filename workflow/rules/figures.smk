@@ -3,6 +3,7 @@ rule figures:
         runs=f"{STUDY}/runs.csv",
         laws=f"{STUDY}/laws.json",
         metrics=of_all_runs("metrics.jsonl"),
+        sums=sums_of_runs(),
     output:
         pdf=[f"{STUDY}/figures/{kind}.pdf" for kind in FIGURES],
         svg=[
@@ -22,13 +23,16 @@ rule figures:
     conda:
         ENVIRONMENT
     params:
+        results=subpath(output[0], ancestor=3),
         folder=subpath(output[0], parent=True),
         only=" ".join(f"--only {kind}" for kind in FIGURES),
         width=PLAN.study.figures.width,
         style=PLAN.study.figures.style,
         code=stage_digest("figures"),
     shell:
-        "scalelab figures --runs {input.runs:q} --laws {input.laws:q}"
-        " --runs-root results/runs --width {params.width} --style {params.style} {params.only} --or-reason"
-        " --out {params.folder:q}"
-        " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        verified(
+            "scalelab figures --runs {input.runs:q} --laws {input.laws:q}"
+            " --runs-root results/runs --width {params.width} --style {params.style} {params.only} --or-reason"
+            " --out {params.folder:q}"
+            " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        )

@@ -35,10 +35,13 @@ checkpoint round:
     params:
         plan=PLAN_DIGEST,
         code=stage_digest("round"),
+        results=subpath(output.decision, ancestor=3),
         before=lambda wildcards, input: as_option("--before", input.before and input.before[0]),
         study=lambda wildcards, output: STUDY_FILE,
         overrides=lambda wildcards, output: OVERRIDES,
     shell:
-        "scalelab round {params.study:q} --set {params.overrides:q} --runs-root results/runs"
-        " {params.before} --out {output.decision:q} > {log:q} 2>&1"
-        " || (cat {log:q} >&2; exit 1)"
+        in_results(
+            "scalelab round {params.study:q} --set {params.overrides:q} --runs-root results/runs"
+            " {params.before} --out {output.decision:q} > {log:q} 2>&1"
+            " || (cat {log:q} >&2; exit 1)"
+        )

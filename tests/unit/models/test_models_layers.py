@@ -133,7 +133,7 @@ def test_the_head_and_its_gradients_equal_those_of_cross_entropy(
     monkeypatch: pytest.MonkeyPatch, rows: int, upstream: float
 ) -> None:
     vocab, width = 31, 6
-    monkeypatch.setattr(layers, "ROWS_AT_ONCE", rows * vocab)
+    monkeypatch.setitem(layers.LOGITS_AT_ONCE, "cpu", rows * vocab)
     hidden, head = random(4, 5, width), random(vocab, width)
     plain_hidden, plain_head = (
         hidden.detach().clone().requires_grad_(),
@@ -158,7 +158,7 @@ def test_losses_by_token_equal_those_of_cross_entropy(
     monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     vocab, width = 31, 6
-    monkeypatch.setattr(layers, "ROWS_AT_ONCE", rows * vocab)
+    monkeypatch.setitem(layers.LOGITS_AT_ONCE, "cpu", rows * vocab)
     hidden, head = random(4, 5, width).detach(), random(vocab, width).detach()
     targets = torch.randint(vocab, (4, 5), generator=torch.manual_seed(2))
     expected = F.cross_entropy(

@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from scalelab.plan.passes import MICRO_TOKENS
 from scalelab.training import state
 from scalelab.training.loop import Interrupted, Outcome, Trainer
-from scalelab.training.step import MICRO_TOKENS
 
 Spec = Callable[..., dict[str, Any]]
 Make = Callable[..., Trainer]
