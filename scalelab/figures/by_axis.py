@@ -40,7 +40,7 @@ def draw(study: Study, width: str) -> Drawing:
         exponents.set_xlabel(rf"exponent $\alpha$ ({level} interval)")
         _intervals(offsets, answer, "offset_ratio", looks)
         offsets.axvline(1, color=style.GUIDE, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
-        offsets.set_xlabel(f"loss above the floor, times that\nof {answer['reference']}")
+        offsets.set_xlabel(f"loss above the floor\nover that of {answer['reference']}")
     series.legend_below(result, list(handles.values()), list(handles), MOST_NAMES)
     style.settle(result)
     return Drawing(result, HEADER, rows)
