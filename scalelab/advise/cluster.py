@@ -95,7 +95,7 @@ def jobs(specs: Iterable[Mapping[str, Any]]) -> list[Job]:
     found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for spec in specs:
         training = spec["training"]
-        key = (*spec["model"].values(), training["steps"], training["batch_tokens"])
+        key = (*spec["model"].items(), training["steps"], training["batch_tokens"])
         found.setdefault(key, []).append(spec)
     out = []
     for same in found.values():

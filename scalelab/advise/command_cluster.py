@@ -175,6 +175,11 @@ def _assumed(rows: list[Row], cluster: Cluster) -> list[str]:
     ]
     if any(one.job.precision in ("fp32", "tf32") for one in rows):
         lines.append("the rate is that of bf16, but training.precision asks for fp32: it is slower")
+    if others := sorted({one.job.shape.family for one in rows} - {"gpt2"}):
+        lines.append(
+            f"activations are those of GPT-2's block, also for {', '.join(others)}, where they "
+            "have not been counted"
+        )
     return [*lines, *(f"note: {note}" for one in rows for note in one.notes)]
 
 

@@ -105,6 +105,7 @@ def test_another_gpu_is_described_or_refused() -> None:
         find("mine", 24)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 @pytest.mark.skipif(
     tuple(map(int, (platform.libc_ver()[1] or "9.9").split("."))) >= (2, 38),
@@ -115,7 +116,7 @@ def test_another_gpu_is_described_or_refused() -> None:
     [
         (SMALL, Pass(32), False),
         (replace(SMALL, depth=8), Pass(16, by_hand=False), False),
-        (replace(SMALL, depth=12), Pass(32, checkpointed=True), False),
+        (replace(SMALL, depth=12), Pass(16, checkpointed=True), False),
         (Shape("gpt2", 4, 256, 4, 32, 4096), Pass(4), True),
     ],
     ids=["by hand", "by torch", "checkpointed", "with a state saved"],

@@ -10,6 +10,7 @@ import torch
 from test_training_distributed import train
 
 from scalelab.models import build
+from scalelab.models.registry import names
 from scalelab.plan.families import Shape
 from scalelab.plan.passes import Pass, held
 from scalelab.training import machine, paths
@@ -46,6 +47,22 @@ def test_losses_and_gradients_are_the_same_bits(
     expected = losses(trainer, plain, tmp_path / "a", separator)
     assert losses(trainer, again, tmp_path / "b", separator) == expected
     assert expected[0][1] > 0
+
+
+@pytest.mark.parametrize("family", names())
+def test_every_family_computes_its_blocks_again(
+    monkeypatch: pytest.MonkeyPatch,
+    trainer: Callable[..., Any],
+    spec: Spec,
+    tmp_path: Path,
+    family: str,
+) -> None:
+    monkeypatch.setattr(paths, "choose", lambda *_: ComputePath("fp32", False))
+    plain = spec(steps=5)
+    plain["model"]["family"] = family
+    again = {**plain, "training": {**plain["training"], **WITH}}
+    expected = losses(trainer, plain, tmp_path / "a", None)
+    assert losses(trainer, again, tmp_path / "b", None) == expected
 
 
 @pytest.mark.parametrize("by_hand", [True, False], ids=["by hand", "by torch"])
