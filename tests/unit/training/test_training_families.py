@@ -86,6 +86,21 @@ def test_a_run_that_was_stopped_or_branched_off_ends_as_one_in_one_go(
         assert torch.equal(straight.optimizer.values, other.optimizer.values)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_activations_that_are_computed_again_give_the_same_weights(
+    spec: Spec, tokens: np.ndarray, tmp_path: Path, family: str
+) -> None:
+    """Blocks of moe give a penalty beside their output: it is computed again as well."""
+    found = []
+    for again in (False, True):
+        settings = of(family, spec(steps=8))
+        settings["training"]["checkpoint_activations"] = again
+        trainer = Trainer(settings, tokens, tmp_path / str(again), "one", print, "run")
+        trainer.run(1e9, lambda: False)
+        found.append(trainer.optimizer.values)
+    assert torch.allclose(*found, atol=1e-6)
+
+
 PROCESS = """
 import json, sys
 from pathlib import Path
