@@ -200,7 +200,9 @@ def test_what_cannot_be_compared_is_one_sentence(runs, settings, sentence):
 def test_warnings_on_settings_of_one_rule_and_on_other_texts():
     rule = by_axis(table(lr=0.01))["warnings"]
     assert any("the lr of one rule" in text for text in rule)
-    own = table().assign(lr=lambda runs: runs["family"].map({"gpt2": 0.01, "llama": 0.02, "moe": 0.01}))
+    own = table().assign(
+        lr=lambda runs: runs["family"].map({"gpt2": 0.01, "llama": 0.02, "moe": 0.01})
+    )
     assert not by_axis(own)["warnings"]
     texts = table().assign(eval_bytes=lambda runs: np.where(runs["family"] == "moe", 9, 10))
     assert any("differ in eval_bytes" in text for text in by_axis(texts)["warnings"])
