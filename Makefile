@@ -30,8 +30,10 @@ run: $(STAMP) ## run the default study (STUDY=config/mine.yaml: another one)
 	@$(if $(STUDY),$(PY) -m scalelab.config "$$STUDY")
 	$(PY) -m snakemake --cores all $(if $(STUDY),--configfile "$$STUDY") $(ARGS)
 
+# One process more than processors: some tests wait for other programs.
 test: lint ## lint, then all tests
-	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+	processors=$$(getconf _NPROCESSORS_ONLN); $(PY) -m pytest --numprocesses $$((processors + 1)) \
+	  --maxprocesses 5 --dist worksteal $(ARGS)
 
 lint: $(STAMP) ## style, format and types, without changing a file
 	$(PY) -m ruff check .

@@ -90,6 +90,7 @@ def test_a_lost_machine_is_gone_on_from_on_another(address: str, tmp_path: Path)
     assert stored(address) == {}  # a run that has ended needs no state
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_elsewhere(
     address: str, tmp_path: Path, corpus_folder: Path, spec: Callable[..., dict[str, Any]]
 ) -> None:
