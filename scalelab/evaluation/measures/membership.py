@@ -7,6 +7,7 @@ extracted when the model goes on with it word for word, the likeliest token each
 al. 2023, arXiv:2202.07646, definition 3.1, with half of the context given and a quarter asked for).
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -32,19 +33,13 @@ def membership(subject: Subject) -> Mapping[str, Estimate]:
     threshold of the mean loss of seen blocks; extracted and extracted_unseen, shares of blocks."""
     seen, copied = _read(subject, subject.seen)
     unseen, chance = _read(subject, subject.unseen)
+    less, more = mean_of(seen), mean_of(unseen)
     rng = np.random.default_rng(stream(subject.seed, "membership"))
     drawn = [
         (rng.choice(seen, len(seen)), rng.choice(unseen, len(unseen))) for _ in range(RESAMPLES)
     ]
     return {
-        "gap_nats": Estimate(
-            float(unseen.mean() - seen.mean()),
-            float(
-                np.hypot(
-                    seen.std(ddof=1) / len(seen) ** 0.5, unseen.std(ddof=1) / len(unseen) ** 0.5
-                )
-            ),
-        ),
+        "gap_nats": Estimate(more.value - less.value, math.hypot(more.se or 0, less.se or 0)),
         "auc": _with_error(area(seen, unseen), [area(*one) for one in drawn]),
         "advantage": _with_error(advantage(seen, unseen), [advantage(*one) for one in drawn]),
         "extracted": mean_of(copied),
