@@ -47,10 +47,10 @@ def csv_rows(block: Mapping[str, Any]) -> list[tuple[Any, ...]]:
             for one in row["sizes"]
         ]
     for one in block["front"]:
-        head = ("compression", one["form"], "model", one["N"], one["D"])
         note = "on the front" if one["front"] else ""
-        rows.append((*head, "bytes", one["bytes"], None, None, None, note))
-        rows.append((*head, "loss_nats", one["loss"], None, None, None, note))
+        model = ("compression", one["form"], "model", one["N"], one["D"])
+        rows.append((*model, "bytes", one["bytes"], None, None, None, note))
+        rows.append((*model, "loss_nats", one["loss"], None, None, None, note))
     return rows
 
 

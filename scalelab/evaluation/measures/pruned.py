@@ -1,10 +1,9 @@
-"""What is lost when the smallest weights of a trained model are set to zero, with no training after.
+"""What is lost when the smallest weights of a trained model are set to zero, without more training.
 
-Magnitude pruning of the matrices of the blocks: the smallest of each matrix (Han et al. 2015,
-arXiv:1506.02626; evenly over the matrices, as Gale et al. 2019, arXiv:1902.09574, call uniform), two of each four in a row (Mishra et al. 2021,
-arXiv:2104.08378, the pattern that processors compute), and whole inner channels of the MLPs by the
-norm of what they write (after Li et al. 2017, arXiv:1608.08710). torch.nn.utils.prune has the masks
-of the first and the last.
+Magnitude pruning of the matrices of the blocks: the smallest of each matrix, one share for all (Han
+et al. 2015, arXiv:1506.02626), two of each four in a row, a pattern that processors compute (Mishra
+et al. 2021, arXiv:2104.08378), and whole inner channels of the MLPs by the norm of what they write
+(after Li et al. 2017, arXiv:1608.08710). torch.nn.utils.prune has the first and the last mask.
 """
 
 from collections.abc import Mapping
@@ -31,8 +30,9 @@ WRITES = ("mlp.c_proj.weight", "mlp.fc_out.weight", "mlp.down_proj.weight", "exp
 
 @measure
 def pruned(subject: Subject) -> Mapping[str, Estimate]:
-    """Excess loss (nats/token, paired by window) without 25, 50 and 75% of the weights of each matrix,
-    without two of each four, and without 12, 25 and 50% of the inner channels of each MLP."""
+    """loss_nats of the whole model, and the excess over it (nats/token, paired by window) without
+    25, 50 and 75% of the weights of each matrix, without two of each four, and without 12, 25 and
+    50% of the inner channels of each MLP."""
     model = subject.model
     whole = window_losses(subject)
     changes: dict[str, Any] = {

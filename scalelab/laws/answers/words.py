@@ -166,8 +166,8 @@ def _compression(block: Mapping[str, Any]) -> list[str]:
     if front:
         forms = sorted({point["form"] for point in front})
         told.append(
-            f"Of {len(block['front'])} models and formats {len(front)} have the least loss for their "
-            f"bytes; their formats are {', '.join(forms)}."
+            f"Of {len(block['front'])} models and formats {len(front)} have the least loss for "
+            f"their bytes; their formats are {', '.join(forms)}."
         )
     return told
 
