@@ -1,9 +1,9 @@
 """What is lost when the weights of a trained model are rounded to few bits.
 
 Round to nearest, which methods with data improve on (Frantar et al. 2022, arXiv:2210.17323). The
-matrices of the blocks are cut into groups of at most 64 weights of one output, each with a scale and
-a zero point between its ends. Activations stay as they are. torch's observer and fake quantisation
-do the arithmetic.
+matrices of the blocks are cut into groups of at most 64 weights of one output, each with a scale
+and a zero point between its ends. Activations stay as they are. torch's observer and fake
+quantisation do the arithmetic.
 """
 
 from collections.abc import Mapping

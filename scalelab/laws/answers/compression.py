@@ -80,7 +80,8 @@ def _damage(
     spare = len(n) - design.shape[1]
     if spare < FEWEST_SPARE or np.linalg.matrix_rank(design) < design.shape[1]:
         warnings.append(
-            f"{way}: {int(clear.sum())} of {int(known.sum())} runs show a damage, too few"
+            f"{way}: {int(clear.sum())} of {int(known.sum())} runs show a damage, and a line needs "
+            f"{design.shape[1] + FEWEST_SPARE} of several sizes"
         )
         return None
     if clear.sum() < known.sum():

@@ -51,8 +51,8 @@ def test_damage_below_its_error_is_left_out_and_said():
     assert "2 of 12 runs show no damage" in block["warnings"][0]
     runs["quantised/int4_excess_nats"] = 0.0
     none = compression(Material(runs), {})
-    assert none["rows"] == [] and "too few" in none["warnings"][0]
-    assert "quantised/int4" in describe(none)
+    assert none["rows"] == [] and "a line needs 4" in none["warnings"][0]
+    assert "quantised/int4" in describe({"answer": "compression", **none})
 
 
 def test_the_front_holds_what_nothing_smaller_beats():
