@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EXCESS = "_excess_nats"
+MEASURES = ("quantised/", "pruned/")
 CLEAR = 2.0
 """Standard errors that a damage is above none by; the logarithm of less is noise."""
 FEWEST_SPARE = 2
@@ -30,8 +31,7 @@ FEWEST_SPARE = 2
 
 @answer(settings=("level",))
 def compression(material: Material, settings: Mapping[str, Any]) -> Block:
-    """Damage against N and D/N for each column that ends in `_excess_nats`, and the front of loss
-    against bytes.
+    """Damage against N and D/N for each column of excess loss, and the front of loss against bytes.
 
     settings: level of the intervals (0.95). Where all sizes were trained at one D, N and D/N cannot
     be told apart, and the line is that of N at that D.
@@ -47,7 +47,7 @@ def compression(material: Material, settings: Mapping[str, Any]) -> Block:
     for column in ("N", "D"):
         if column not in names:
             raise UserError(missing_column(column, names))
-    ways = [name for name in names if name.endswith(EXCESS) and "/" in name]
+    ways = [name for name in names if name.endswith(EXCESS) and name.startswith(MEASURES)]
     if not ways:
         raise UserError(
             "no column of damage, such as quantised/int4_excess_nats: see evaluation.measures"
@@ -115,7 +115,7 @@ def _front(runs: "DataFrame") -> list[dict[str, Any]]:
     """Every model in every format by its bytes, and whether it stands on the front."""
     points = []
     for column in map(str, runs.columns):
-        if not column.endswith("_bytes") or "/" not in column:
+        if not (column.endswith("_bytes") and column.startswith(MEASURES)):
             continue
         way = column.removesuffix("_bytes")
         measure, _, form = way.partition("/")
