@@ -4,10 +4,10 @@
 
 Each case is a process of its own that trains some steps of random tokens on one thread. Measured is
 the most resident memory that the system saw of it, less pages of files (Linux, /proc/self/status),
-so that nothing is missed between two looks. An allocator finds use for more or less from one process
-to the next, so a prediction is held to the most of three. Cases that differ in checkpointing alone
-stand in pairs and take turns: what it saves in memory and costs in time. Cases with `saved` save a
-state too.
+so that nothing is missed between two looks. An allocator finds use for more or less from one
+process to the next, so a prediction is held to the most of three. Cases that differ in checkpointing
+alone stand in pairs and take turns: what it saves in memory and costs in time. Cases with `saved`
+save a state too.
 """
 
 import argparse
@@ -80,17 +80,16 @@ def main() -> None:
 
 def compared(shape: Shape, how: Pass, saved: bool = False) -> dict[str, Any]:
     """Predicted and measured peak of a case, in bytes, and their ratio."""
-    trials = sorted(
-        (measure(shape, how, saved) for _ in range(TRIALS)), key=lambda one: one["peak"]
-    )
-    found = trials[-1]
+    trials = [measure(shape, how, saved) for _ in range(TRIALS)]
+    peaks = sorted(one["peak"] for one in trials)
     memory = of_process(shape, how, 1, *_tokens(shape, how))
     # The interpreter is what it is here: its libraries differ between machines.
     expected = (memory.peak if saved else memory.training) - memory.fixed + trials[0]["loaded"]
     row = {"predicted": expected, "measured": peaks[-1], "ratio": expected / peaks[-1]}
     print(
         f"{_words(shape):<31}{_way(how) + (', saved' if saved else ''):<16}"
-        f"{expected / 1e6:>12.1f}{peaks[-1] / 1e6:>9.1f}{row['ratio']:>7.3f}{peaks[0] / 1e6:>7.0f}",
+        f"{expected / 1e6:>12.1f}{peaks[-1] / 1e6:>9.1f}{row['ratio']:>7.3f}"
+        f"{peaks[0] / 1e6:>7.0f}",
         flush=True,
     )
     return {"shape": _words(shape), "pass": _way(how), "saved": saved, **row, "peaks": peaks}
