@@ -5,9 +5,9 @@
 Each case is a process of its own that trains some steps of random tokens on one thread. Measured is
 the most resident memory that the system saw of it, less pages of files (Linux, /proc/self/status),
 so that nothing is missed between two looks. An allocator finds use for more or less from one
-process to the next, so a prediction is held to the most of three. Cases that differ in checkpointing
-alone stand in pairs and take turns: what it saves in memory and costs in time. Cases with `saved`
-save a state too.
+process to the next, so a prediction is held to the most of three. Cases that differ in
+checkpointing alone stand in pairs and take turns: what it saves in memory and costs in time. Cases
+with `saved` save a state too.
 """
 
 import argparse
