@@ -84,6 +84,13 @@ def _damage(
             f"{design.shape[1] + FEWEST_SPARE} of several sizes"
         )
         return None
+    if 2 * clear.sum() < known.sum():
+        # The few that stand out of noise were chosen by it.
+        warnings.append(
+            f"{way}: {int(clear.sum())} of {int(known.sum())} runs show a damage, too few to tell "
+            "how it goes with size"
+        )
+        return None
     if clear.sum() < known.sum():
         # Leaving out what is too small to see bends the line towards none: say so.
         warnings.append(

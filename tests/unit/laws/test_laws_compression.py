@@ -50,6 +50,9 @@ def test_damage_below_its_error_is_left_out_and_said():
     block = compression(Material(runs), {})
     assert block["rows"][0]["points"] == 10
     assert "2 of 12 runs show no damage" in block["warnings"][0]
+    runs.loc[:6, "quantised/int4_excess_nats"] = 0.0
+    few = compression(Material(runs), {})
+    assert few["rows"] == [] and "5 of 12 runs show a damage, too few" in few["warnings"][0]
     runs["quantised/int4_excess_nats"] = 0.0
     none = compression(Material(runs), {})
     assert none["rows"] == [] and "a line needs 4" in none["warnings"][0]
