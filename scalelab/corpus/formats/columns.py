@@ -24,7 +24,7 @@ def parquet(name: str, stream: BinaryIO, config: dict[str, Any]) -> Iterator[Row
         _known(name, file.schema_arrow, column)
         batches = file.iter_batches(_batch_rows(file.metadata, column), columns=[column])
         yield from _rows(name, batches, column)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowIOError) as error:
+    except (pyarrow.ArrowException, pyarrow.ArrowIOError, UnicodeDecodeError) as error:
         raise UserError(f"{name}: not a whole Parquet file: {first_line(error)}") from None
 
 
@@ -45,7 +45,7 @@ def arrow(name: str, stream: BinaryIO, config: dict[str, Any]) -> Iterator[Row]:
             batches = pyarrow.ipc.open_stream(stream)
             _known(name, batches.schema, column)
         yield from _rows(name, batches, column)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowIOError) as error:
+    except (pyarrow.ArrowException, pyarrow.ArrowIOError, UnicodeDecodeError) as error:
         raise UserError(f"{name}: not a whole Arrow file: {first_line(error)}") from None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from scalelab.corpus.formats import MAX_DOCUMENT, Row, reader
-from scalelab.errors import UserError
+from scalelab.errors import UserError, first_line
 
 
 @reader(".csv")
@@ -72,7 +72,7 @@ def _read(name: str, table: Any, lines: _Lines, column: str) -> Iterator[Row]:
         try:
             row = next(table, None)
         except csv.Error as error:
-            yield Row(place, None, f"{place}: expected a row of CSV, but {error}")
+            yield Row(place, None, f"{place}: expected a row of CSV, but {first_line(error)}")
             continue
         if row is None:
             return
