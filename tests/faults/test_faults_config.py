@@ -63,11 +63,11 @@ def harmed(draw: st.DrawFn) -> dict[str, Any]:
             part = part[key]
         action = draw(st.sampled_from(["replace", "replace", "remove", "add", "double"]))
         if action == "replace":
-            part[last] = draw(ODD)
+            part[last] = copy.deepcopy(draw(ODD))
         elif action == "remove":
             del part[last]
         elif action == "add" and isinstance(part, dict):
-            part[draw(st.sampled_from([*KEYS, f"{last}s"]))] = draw(ODD)
+            part[draw(st.sampled_from([*KEYS, f"{last}s"]))] = copy.deepcopy(draw(ODD))
         elif action == "double" and isinstance(part, list):
             part.append(copy.deepcopy(part[last]))
     return study

@@ -75,7 +75,7 @@ def tables(draw: st.DrawFn) -> str:
     return "\n".join(lines) + "\n"
 
 
-@examples(60)
+@examples(20)
 @given(
     text=tables(),
     law=st.sampled_from(LAWS),
@@ -134,7 +134,7 @@ def test_numbers_that_no_float_computes_with_are_refused(
 
 
 def test_a_fit_that_falls_below_nought_predicts_nothing_there() -> None:
-    """Errors as the square of the loss: fitted to the upper ones the law is negative at the others."""
+    """Errors as the square of the loss: a law of the upper ones is negative at the others."""
     losses = np.geomspace(0.04, 2, 11)
     runs = pd.DataFrame({"loss_nats": losses, "error": 0.2 * losses**2})
     block = laws.fit("downstream", runs, y="error").to_json()
