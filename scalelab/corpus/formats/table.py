@@ -61,7 +61,7 @@ def _read(name: str, table: Any, lines: _Lines, column: str) -> Iterator[Row]:
         names = [title.removeprefix("\ufeff") for title in next(table, [])]
     except csv.Error as error:
         raise UserError(
-            f"{name}:1: expected a line with the names of columns, but {error}"
+            f"{name}:1: expected a line with the names of columns, but {first_line(error)}"
         ) from None
     if column not in names:
         there = ", ".join(map(repr, names)) or "none"
