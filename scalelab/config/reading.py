@@ -78,6 +78,8 @@ def _refuse_more_than_data(top: Any, path: str | Path) -> None:
         if isinstance(node.value, str) or id(node) in seen:
             return
         for item in node.value:
+            if isinstance(item, tuple) and not isinstance(item[0].value, str):
+                raise UserError(f"{where}: found a key that is no word, expected plain YAML")
             for inner in item if isinstance(item, tuple) else (item,):
                 visit(inner, (*above, id(node)))
         seen.add(id(node))
