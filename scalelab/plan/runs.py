@@ -26,9 +26,10 @@ EVERY = ("cost", "loss_vs_flops", "loss_vs_tokens")
 """Figures that any study has."""
 
 FEWEST_SIZES = 4
+"""Sizes of each value of an axis that a law for each of them takes."""
+
 DAMAGE = {"quantised", "pruned"}
 """Measures whose excess losses the answer `compression` is made of."""
-"""Sizes of each value of an axis that a law for each of them takes."""
 
 COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
 """Columns of runs.csv that bear another name than the key of the study."""
