@@ -22,6 +22,8 @@ FIGURES = {
     "trend": ("measures",),
 }
 """Kinds that show an answer, the leading one first."""
+OWN: dict[str, Any] = {"by_axis": by_axis, "compression": compression}
+"""Answers whose title, caption, table and rows of a file are in a module of their own."""
 MANY = ("trend", "compression")
 """Answers with a sentence for each column."""
 DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
@@ -56,25 +58,15 @@ def lead(study: Study) -> list[str]:
 
 
 def _section(block: Mapping[str, Any]) -> Section:
-    if block["answer"] == "by_axis":
+    if own := OWN.get(block["answer"]):
         return Section(
-            title=f"The law by {label(block['axis'])}",
+            title=own.title(block),
             sentences=sentences(block),
-            caption=by_axis.caption(block),
-            header=by_axis.HEADER,
-            rows=by_axis.table(block),
+            caption=own.caption(block),
+            header=own.HEADER,
+            rows=own.table(block),
             warnings=list(block["warnings"]),
-            kinds=FIGURES["by_axis"],
-        )
-    if block["answer"] == "compression":
-        return Section(
-            title="What compression costs",
-            sentences=sentences(block),
-            caption=compression.caption(block),
-            header=compression.HEADER,
-            rows=compression.table(block),
-            warnings=list(block["warnings"]),
-            kinds=FIGURES["compression"],
+            kinds=FIGURES[block["answer"]],
         )
     table = {"frontier": _frontier_table, "optimum": _optimum_table, "trend": _trend_table}
     header, rows = table[block["answer"]](block)
@@ -181,10 +173,8 @@ def csv_rows(study: Study) -> list[Row]:
             rows += [row for one in block["approaches"] for row in _frontier_rows(one, level)]
         elif block["answer"] == "optimum":
             rows += _optimum_rows(block, level)
-        elif block["answer"] == "by_axis":
-            rows += by_axis.csv_rows(block)
-        elif block["answer"] == "compression":
-            rows += compression.csv_rows(block)
+        elif own := OWN.get(block["answer"]):
+            rows += own.csv_rows(block)
         elif block["answer"] == "trend":
             rows += [row for one in block["rows"] for row in _trend_rows(one, level)]
     return rows

@@ -9,6 +9,11 @@ HEADER = ("Compression", "Exponent of N", "Exponent of D/N", "Scatter", "Runs")
 MINUS = "\N{MINUS SIGN}"
 
 
+def title(block: Mapping[str, Any]) -> str:
+    """Heading of the section."""
+    return "What compression costs"
+
+
 def caption(block: Mapping[str, Any]) -> str:
     """What the table says."""
     return (
