@@ -12,7 +12,7 @@ UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
 
 
 LARGEST_COUNT = 10**24
-"""More tokens, parameters or FLOPs than anybody asks for, exact to the last digit as a float."""
+"""More tokens or parameters than anybody asks for."""
 
 
 def to_count(value: Any) -> Any:
