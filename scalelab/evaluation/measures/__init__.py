@@ -39,6 +39,20 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Planted:
+    """Secrets planted in the training split (`scalelab.corpus.canaries`)."""
+
+    canaries: list[dict[str, Any]]
+    """As the manifest has them: before, secret, after, repeats."""
+    space: int
+    """How many secrets there are."""
+    seen: np.ndarray
+    """How often the run was trained on each of them whole, (canaries,)."""
+    encode: Callable[[list[str]], Iterator[np.ndarray]]
+    """Texts to ids."""
+
+
+@dataclass(frozen=True)
 class Subject:
     """A trained model and what it is asked about."""
 
@@ -52,6 +66,8 @@ class Subject:
     """Ids that the held-out text holds, sorted."""
     separator: int
     seed: int
+    planted: Callable[[], "Planted"] | None = None
+    """The canaries of the corpus; raises `NotMeasured` where there are none."""
 
     @property
     def context(self) -> int:
