@@ -148,7 +148,9 @@ def plant(
         facts={
             "space": 10 ** settings["digits"],
             "documents": len(which),
-            "bytes": sum(one.repeats * utf8_size(text) for one, text in zip(canaries, texts)),
+            "bytes": sum(
+                one.repeats * utf8_size(text) for one, text in zip(canaries, texts, strict=True)
+            ),
             "tokens": tokens,
             "share": share,
             "canaries": _listed(canaries, texts, ids, places),
