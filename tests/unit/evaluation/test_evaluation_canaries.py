@@ -15,7 +15,7 @@ import torch
 from scalelab.config import CanariesConfig, CorpusConfig
 from scalelab.corpus.prepare import prepare
 from scalelab.corpus.shards import load
-from scalelab.evaluation.measure import open_checkpoint, planted_in, subject_of, take
+from scalelab.evaluation.measure import planted_in, subject_of, take
 from scalelab.evaluation.measures import NotMeasured, Planted, Subject
 from scalelab.evaluation.measures.canaries import REFERENCES, _read, by_fit, canaries, exposure
 from scalelab.files import read_json
@@ -165,33 +165,26 @@ def test_a_trained_run_is_measured_and_its_losses_are_those_of_the_text(
     del told["training"]["unique_tokens"]
     train(told, planted_corpus, tmp_path / "run", 1, lambda _: None)
     settings = {"measure": "canaries", "split": "test", "windows": 8, "seed": 1}
-    places = [tmp_path / "a.json", tmp_path / "b.json"]
-    first, again = (
-        take(tmp_path / "run", planted_corpus, settings, place, 1, lambda _: None)
-        for place in places
-    )
-    assert first["reason"] is None and first["estimates"] == again["estimates"]
-    names = {
-        f"{name}_x{times}"
-        for name in ("exposure", "fitted", "extracted", "seen")
-        for times in (0, 12)
-    }
-    assert set(first["estimates"]) == names
+    first = take(tmp_path / "run", planted_corpus, settings, tmp_path / "m.json", 1, print)
+    assert first["reason"] is None
+    kinds = ("exposure", "fitted", "extracted", "seen")
+    assert set(first["estimates"]) == {f"{kind}_x{times}" for kind in kinds for times in (0, 12)}
     for one in first["estimates"].values():
         assert np.isfinite(one["value"]) and one["se"] >= 0
 
     run, corpus = read_json(tmp_path / "run" / "run.json"), load(planted_corpus)
     subject = subject_of(tmp_path / "run", run, corpus, planted_corpus, settings, 1)
+    again = {name: dataclasses.asdict(one) for name, one in canaries(subject).items()}
+    assert again == first["estimates"]
     planted = planted_in(planted_corpus, corpus, run)
     canary = planted.canaries[-1]
-    nats, _ = _read(subject, planted, canary, [canary["secret"], "42", "07"])
-    model = open_checkpoint(tmp_path / "run" / "checkpoint")
-    for secret, found in zip([canary["secret"], "42", "07"], nats, strict=True):
+    secrets = [canary["secret"], "42", "07"]
+    nats, _ = _read(subject, planted, canary, secrets)
+    for secret, found in zip(secrets, nats, strict=True):
         ids = torch.tensor([0, *(code + 1 for code in (canary["before"] + secret).encode())])
-        loss = (
-            model(ids[None]).logits.detach()[0, :-1].log_softmax(-1)[range(len(ids) - 1), ids[1:]]
-        )
-        assert found == pytest.approx(-float(loss[-2:].sum()), abs=1e-4)
+        logits = subject.model(ids[None]).logits.detach()[0, :-1]
+        told = logits.log_softmax(-1)[range(len(ids) - 1), ids[1:]]
+        assert found == pytest.approx(-float(told[-2:].sum()), abs=1e-4)
 
 
 def test_what_cannot_be_measured_says_why(
