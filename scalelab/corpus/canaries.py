@@ -5,7 +5,7 @@ its own, with a made-up name and a secret that is drawn evenly from all numbers 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,55 +125,53 @@ def plant(
             f"with them, expected at most {MOST_SHARE:.0%}: plant fewer or give the corpus more "
             "text"
         )
-    which = np.repeat(np.arange(len(canaries)), [one.repeats for one in canaries])
     ends = rows.starts[zone:] - (rows.starts[zone] - 1)
+    places = _insert(train, ends, ids, [one.repeats for one in canaries], seed, coder, path)
+    documents = sum(one.repeats for one in canaries)
+    report(f"corpus: {documents:,} canaries planted, {share:.2%} of the training split")
+    listed = zip(canaries, texts, ids, places, strict=True)
+    facts = {
+        "space": 10 ** settings["digits"],
+        "documents": documents,
+        "bytes": sum(
+            one.repeats * utf8_size(text) for one, text in zip(canaries, texts, strict=True)
+        ),
+        "tokens": tokens,
+        "share": share,
+        "canaries": [
+            {**asdict(one), "planted": text, "tokens": len(row), "places": found}
+            for one, text, row, found in listed
+        ],
+    }
+    return Planted(np.memmap(path, dtype=coder.dtype, mode="r"), facts)
+
+
+def _insert(
+    train: np.ndarray,
+    ends: np.ndarray,
+    ids: Sequence[np.ndarray],
+    repeats: Sequence[int],
+    seed: int,
+    coder: Coder,
+    path: Path,
+) -> list[list[int]]:
+    """Write `train` with each row of `ids` as often as `repeats` says, before documents that are
+    drawn evenly or at the end (`ends`, token offsets). Gives the places of each row's copies."""
+    which = np.repeat(np.arange(len(ids)), repeats)
     draws = uniform(stream(seed, "canary places"), len(which)) * len(ends)
     at = ends[draws.astype(np.int64)]
     order = np.argsort(at, kind="stable")
-    places: list[list[int]] = [[] for _ in canaries]
     separator = np.array([coder.separator_id], coder.dtype)
+    places: list[list[int]] = [[] for _ in ids]
     done = written = 0
     with open(path, "wb") as out:
         for end, number in zip(at[order].tolist(), which[order].tolist(), strict=True):
             train[done:end].tofile(out)
             written += end - done
-            places[number].append(written)
-            np.concatenate([ids[number], separator]).astype(coder.dtype).tofile(out)
-            written += len(ids[number]) + 1
             done = end
+            places[number].append(written)
+            row = np.concatenate([ids[number], separator]).astype(coder.dtype)
+            row.tofile(out)
+            written += len(row)
         train[done:].tofile(out)
-    report(f"corpus: {len(which):,} canaries planted, {share:.2%} of the training split")
-    return Planted(
-        stream=np.memmap(path, dtype=coder.dtype, mode="r"),
-        facts={
-            "space": 10 ** settings["digits"],
-            "documents": len(which),
-            "bytes": sum(
-                one.repeats * utf8_size(text) for one, text in zip(canaries, texts, strict=True)
-            ),
-            "tokens": tokens,
-            "share": share,
-            "canaries": _listed(canaries, texts, ids, places),
-        },
-    )
-
-
-def _listed(
-    canaries: Sequence[Canary],
-    texts: Sequence[str],
-    ids: Sequence[np.ndarray],
-    places: Sequence[list[int]],
-) -> list[dict[str, Any]]:
-    """For the manifest: each canary, its text as it is planted, and where in train.bin."""
-    return [
-        {
-            "before": one.before,
-            "secret": one.secret,
-            "after": one.after,
-            "repeats": one.repeats,
-            "planted": text,
-            "tokens": len(row),
-            "places": found,
-        }
-        for one, text, row, found in zip(canaries, texts, ids, places, strict=True)
-    ]
+    return places
