@@ -103,12 +103,11 @@ def _read(
     start = int(same.argmin()) if not same.all() else len(before)
     losses, right = [], False
     for number, batch in enumerate(batches(ids)):
-        logits = logits_of(subject, batch[:, :-1]).logits
-        losses.append(losses_of(logits, batch[:, 1:]))
+        logits = logits_of(subject, batch[:, :-1]).logits[:, start:]
+        targets = batch[:, 1 + start :]
+        losses.append(losses_of(logits, targets))
         if number == 0:
-            end = int(lengths[0])
-            likeliest = logits[0, start:end].argmax(-1).cpu()
-            right = bool((likeliest == batch[0, 1 + start : 1 + end]).all())
-    places = np.arange(ids.shape[1] - 1)
-    asked = (places >= start) & (places < lengths[:, None])
+            own = int(lengths[0]) - start
+            right = bool((logits[0, :own].argmax(-1).cpu() == targets[0, :own]).all())
+    asked = np.arange(start, ids.shape[1] - 1) < lengths[:, None]
     return (np.concatenate(losses) * asked).sum(axis=1), right
