@@ -12,7 +12,14 @@ import numpy as np
 from scalelab.corpus.coder import load as load_coder
 from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
-from scalelab.evaluation.measures import FEWEST, NotMeasured, Planted, Subject, get
+from scalelab.evaluation.measures import (
+    FEWEST,
+    NotMeasured,
+    Planted,
+    Subject,
+    get,
+    without_canaries,
+)
 from scalelab.files import read_json, write_json
 from scalelab.plan.labels import label_of
 from scalelab.provenance import manifest
@@ -122,7 +129,7 @@ def planted_in(folder: Path, corpus: Corpus, run: dict[str, Any]) -> Planted:
     """
     facts = corpus.manifest.get("canaries")
     if facts is None:
-        raise NotMeasured("the corpus has no canaries (see corpus.canaries)")
+        return without_canaries()
     data, context = batches_of(corpus, run), run["spec"]["model"]["context"]
     views = data.views(run["D"] // context)
     seen = []

@@ -52,6 +52,11 @@ class Planted:
     """Texts to ids."""
 
 
+def without_canaries() -> Planted:
+    """What a corpus without canaries answers: `NotMeasured`."""
+    raise NotMeasured("the corpus has no canaries (see corpus.canaries)")
+
+
 @dataclass(frozen=True)
 class Subject:
     """A trained model and what it is asked about."""
@@ -66,8 +71,8 @@ class Subject:
     """Ids that the held-out text holds, sorted."""
     separator: int
     seed: int
-    planted: Callable[[], "Planted"] | None = None
-    """The canaries of the corpus; raises `NotMeasured` where there are none."""
+    planted: Callable[[], Planted] = without_canaries
+    """The canaries of the corpus."""
 
     @property
     def context(self) -> int:

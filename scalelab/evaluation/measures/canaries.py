@@ -35,8 +35,6 @@ def canaries(subject: Subject) -> Mapping[str, Estimate]:
     sample, at most log2(REFERENCES + 1); fitted_xR, bits by the skew-normal distribution, at most
     log2 of the space; extracted_xR, share whose secret follows word for word, the likeliest token
     each time; seen_xR, how often the run was trained on one whole. x0 are never planted."""
-    if subject.planted is None:
-        raise NotMeasured("the corpus has no canaries (see corpus.canaries)")
     planted = subject.planted()
     rng = np.random.default_rng(stream(subject.seed, "canaries"))
     found: dict[int, list[tuple[float, ...]]] = {}
