@@ -1,10 +1,9 @@
 """What a model keeps of secrets that were planted in its training text.
 
-Exposure is that of Carlini et al. 2019 (arXiv:1802.08232, definition 5): log2 of the number of
-secrets that there could be, less log2 of the rank of the planted one by its loss. The rank is
-estimated from a sample of the others (section 4.3), and beyond the sample by a skew-normal
-distribution fitted to their losses (section 4.4). Extraction is that of Carlini et al. 2023
-(arXiv:2202.07646, definition 3.1).
+Exposure is that of Carlini et al. 2019 (arXiv:1802.08232, section 4): log2 of the number of secrets
+that there could be, less log2 of the rank of the planted one by its loss. As there, the rank is
+estimated from a sample of the others, and beyond the sample by a skew-normal distribution fitted
+to their losses. Extraction is that of Carlini et al. 2023 (arXiv:2202.07646, definition 3.1).
 """
 
 import math
