@@ -2,6 +2,7 @@
 
 import errno
 import re
+from typing import Any
 
 SIGNED = (
     r"x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|access_token"
@@ -63,6 +64,13 @@ def of_system(error: OSError, where: object = None) -> UserError | None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, as one line of at most 300 characters; its kind where it says nothing."""
+    """What an error says, as one printable line of some 300 characters, or its kind."""
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:300]
+    line = (lines[0] if lines else type(error).__name__)[:300]
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+
+
+def shown(value: Any, most: int = 100) -> str:
+    """A value in a message; of a long one its beginning."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."

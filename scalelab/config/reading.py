@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from scalelab.config import swept
 from scalelab.config.schema import Study
-from scalelab.errors import UserError
+from scalelab.errors import UserError, shown
 
 EXPECTED = {"dataclass_type": "expected a mapping of keys", "tuple_type": "expected a list"}
 """Words for what pydantic says in terms of Python."""
@@ -78,6 +78,8 @@ def _refuse_more_than_data(top: Any, path: str | Path) -> None:
         if isinstance(node.value, str) or id(node) in seen:
             return
         for item in node.value:
+            if isinstance(item, tuple) and not isinstance(item[0].value, str):
+                raise UserError(f"{where}: found a key that is no word, expected plain YAML")
             for inner in item if isinstance(item, tuple) else (item,):
                 visit(inner, (*above, id(node)))
         seen.add(id(node))
@@ -222,7 +224,7 @@ def _sentence(
         return f"{where}: key {key!r} is missing"
     message = EXPECTED.get(first["type"], first["msg"].removeprefix("Value error, "))
     message = message[0].lower() + message[1:]
-    return f"{where}: {key}: found {first['input']!r}, {message}"
+    return f"{where}: {key}: found {shown(first['input'])}, {message}"
 
 
 def _stands_in(overrides: Any, path: list[Any]) -> bool:

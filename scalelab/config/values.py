@@ -11,6 +11,10 @@ STRICT = ConfigDict(extra="forbid")
 UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
 
 
+LARGEST_COUNT = 10**24
+"""More tokens or parameters than anybody asks for."""
+
+
 def to_count(value: Any) -> Any:
     """Whole numbers as people write them: 4000000, 4e6, "4e6", "4M"."""
     if isinstance(value, bool):
@@ -26,7 +30,9 @@ def to_count(value: Any) -> Any:
     if isinstance(value, float):
         if value != value or abs(value) == float("inf") or value != round(value):
             raise ValueError("expected a whole number")
-        return round(value)
+        value = round(value)
+    if isinstance(value, int) and abs(value) > LARGEST_COUNT:
+        raise ValueError(f"expected at most {LARGEST_COUNT:.0e}")
     return value
 
 

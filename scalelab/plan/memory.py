@@ -19,7 +19,7 @@ INTERPRETER = 148 << 20
 """Bytes of python with torch 2.13 and this package loaded, before there is a model."""
 LOADED_ON_CUDA = 1 << 30
 """Bytes of a device that its driver and its libraries of products take: assumed, not measured."""
-HEAP, HEAP_OF_SCORES, CACHED = 1.5, 0.5, 1.1
+HEAP, HEAP_OF_SCORES, CACHED = 1.5, 0.8, 1.1
 """What an allocator takes for each byte that lives, and on a processor besides for each byte of
 products of queries and keys by hand. Measured for glibc before 2.38 (benchmarks/memory.py), which
 rarely finds use for a freed block in a request of that size that is to be aligned. CACHED, of the

@@ -28,6 +28,9 @@ EVERY = ("cost", "loss_vs_flops", "loss_vs_tokens")
 FEWEST_SIZES = 4
 """Sizes of each value of an axis that a law for each of them takes."""
 
+DAMAGE = {"quantised", "pruned"}
+"""Measures whose excess losses the answer `compression` is made of."""
+
 COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
 """Columns of runs.csv that bear another name than the key of the study."""
 
@@ -150,7 +153,7 @@ def build(study: Study) -> Plan:
         runs=tuple(runs),
         trunks=shared,
         fits=tuple(fits),
-        answers=(*answers.values(), *([{"answer": "trend"}] if measures else [])),
+        answers=(*answers.values(), *_measured(study)),
         figures=_figures(
             design,
             heldout=bool(fits),
@@ -159,6 +162,7 @@ def build(study: Study) -> Plan:
             axis=bool(set(study.axes) - {"model.family"}),  # families have no sizes in common
             evaluation_sets=bool(sets),
             measures=bool(measures),
+            compression=bool(DAMAGE & {*study.evaluation.measures}),
         ),
         notes=tuple(notes),
     )
@@ -243,6 +247,14 @@ def _axis_answers(
             continue
         if len(numbers) > 2 and min(numbers) > 0:
             yield designs.optimum(column(key))
+
+
+def _measured(study: Study) -> Iterator[dict[str, Any]]:
+    """What is read off measures."""
+    if study.evaluation.measures:
+        yield {"answer": "trend"}
+    if DAMAGE & {*study.evaluation.measures}:
+        yield {"answer": "compression"}
 
 
 def _sizes_of_each(name: str, runs: Sequence[Run]) -> int:

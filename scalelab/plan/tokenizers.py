@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.config import CorpusConfig
-from scalelab.errors import UserError
+from scalelab.errors import UserError, shown
 from scalelab.files import file_sha256
 from scalelab.plan import ranks
 
@@ -203,7 +203,7 @@ def _files(folder: Path) -> tuple[str, ...]:
 def _on_hub(name: str) -> Found:
     repository, _, revision = name.partition("@")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
-        raise UserError(f"corpus.tokenizer: found {name!r}, expected {WORDS}")
+        raise UserError(f"corpus.tokenizer: found {shown(name)}, expected {WORDS}")
     from huggingface_hub import constants, snapshot_download
 
     settings: dict[str, Any] = {

@@ -8,7 +8,7 @@ from scalelab.figures import numbers
 from scalelab.figures.optimum import label
 from scalelab.figures.study import Study
 from scalelab.laws.answers.words import digits, sentences
-from scalelab.report import by_axis, latex
+from scalelab.report import by_axis, compression, latex
 
 COLUMNS = (
     *("answer", "axis", "what", "N", "D", "quantity", "value", "low", "high", "level"),
@@ -16,11 +16,16 @@ COLUMNS = (
 )
 FIGURES = {
     "by_axis": ("by_axis",),
+    "compression": ("compression",),
     "frontier": ("isoflop", "contours", "approaches"),
     "optimum": ("optimum",),
     "trend": ("measures",),
 }
 """Kinds that show an answer, the leading one first."""
+OWN: dict[str, Any] = {"by_axis": by_axis, "compression": compression}
+"""Answers whose title, caption, table and rows of a file are in a module of their own."""
+MANY = ("trend", "compression")
+"""Answers with a sentence for each column."""
 DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 MINUS = "\N{MINUS SIGN}"
 Row = tuple[Any, ...]
@@ -46,22 +51,22 @@ def sections(study: Study) -> list[Section]:
 
 
 def lead(study: Study) -> list[str]:
-    """The answers in sentences, without what they cost; trends, a sentence a column, stand in their
+    """The answers in sentences, without what they cost; those of a sentence a column stand in their
     section alone."""
-    asked = [block for block in study.answers if block["answer"] != "trend"]
+    asked = [block for block in study.answers if block["answer"] not in MANY]
     return [text for block in asked for text in sentences({**block, "cost": None})]
 
 
 def _section(block: Mapping[str, Any]) -> Section:
-    if block["answer"] == "by_axis":
+    if own := OWN.get(block["answer"]):
         return Section(
-            title=f"The law by {label(block['axis'])}",
+            title=own.title(block),
             sentences=sentences(block),
-            caption=by_axis.caption(block),
-            header=by_axis.HEADER,
-            rows=by_axis.table(block),
+            caption=own.caption(block),
+            header=own.HEADER,
+            rows=own.table(block),
             warnings=list(block["warnings"]),
-            kinds=FIGURES["by_axis"],
+            kinds=FIGURES[block["answer"]],
         )
     table = {"frontier": _frontier_table, "optimum": _optimum_table, "trend": _trend_table}
     header, rows = table[block["answer"]](block)
@@ -168,8 +173,8 @@ def csv_rows(study: Study) -> list[Row]:
             rows += [row for one in block["approaches"] for row in _frontier_rows(one, level)]
         elif block["answer"] == "optimum":
             rows += _optimum_rows(block, level)
-        elif block["answer"] == "by_axis":
-            rows += by_axis.csv_rows(block)
+        elif own := OWN.get(block["answer"]):
+            rows += own.csv_rows(block)
         elif block["answer"] == "trend":
             rows += [row for one in block["rows"] for row in _trend_rows(one, level)]
     return rows

@@ -4,11 +4,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scalelab.figures import numbers
+from scalelab.figures.optimum import label
 from scalelab.laws.answers.words import digits, with_ends
 
 HEADER = ("Value", "Sizes", "alpha alone", "alpha, one floor", "Difference", "Offset, times")
 MINUS = "\N{MINUS SIGN}"
 QUANTITIES = ("exponent", "above_floor", "exponent_difference", "offset_ratio")
+
+
+def title(block: Mapping[str, Any]) -> str:
+    """Heading of the section."""
+    return f"The law by {label(block['axis'])}"
 
 
 def caption(block: Mapping[str, Any]) -> str:

@@ -150,7 +150,9 @@ def _wait(slurm: Slurm, ready: "object") -> None:
 
 def _idle() -> int:
     done = subprocess.run(
-        ["sinfo", "--noheader", "--Node", "--format=%T"], capture_output=True, text=True
+        ["sinfo", "--noheader", "--Node", "--partition=main", "--format=%T"],
+        capture_output=True,
+        text=True,
     )
     return done.stdout.split().count("idle")
 
@@ -188,7 +190,10 @@ ReturnToService=0
 KillWait=30
 MinJobAge=300
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 """
 
 

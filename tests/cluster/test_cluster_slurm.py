@@ -1,7 +1,9 @@
-"""The micro study under a real SLURM: cancelled, drained and robbed of a node, it loses nothing."""
+"""The micro study under a real SLURM: whatever ends its jobs, it loses nothing."""
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +23,10 @@ QUICK = ["--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-st
 SMALL = ["--set-resources", "corpus:mem_mb=1000", "corpus:runtime=30"]
 
 
-def test_a_study_loses_nothing_to_a_cancelled_job_and_a_lost_node(
+def test_a_study_loses_nothing_to_what_happens_on_a_cluster(
     slurm: Slurm, executor: dict[str, str], tmp_path: Path
 ) -> None:
+    """Cancelled, drained, out of time, preempted, a node lost; then grown until it has a law."""
     training = {"tokens": 400_000, "unique_tokens": 60_000}
     project = Project.create(
         tmp_path / "project", ladder={"widths": [24, 32]}, training=training, fits=[]
@@ -42,36 +45,83 @@ def test_a_study_loses_nothing_to_a_cancelled_job_and_a_lost_node(
         slurm.call("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
         assert len(at_work(project)) == 2
         slurm.call("scancel", job)
-        wait_for(lambda: slurm.jobs("running").keys() - {job}, process)
-        (job,) = slurm.jobs("running")
-        assert slurm.of_job(job)["NodeList"] != node
-        assert megabytes(slurm.of_job(job)) == 2 * megabytes(first), "a retry asks for more"
+        again = retried(slurm, job, process)
+        assert slurm.of_job(again)["NodeList"] != node
+        assert megabytes(slurm.of_job(again)) == 2 * megabytes(first), "a retry asks for more"
+        wait_for(lambda: resumed(project) == 2, process)
+        slurm.call("scontrol", "update", f"NodeName={node}", "State=RESUME")
+
+        # Out of time. Training stands still until SLURM wakes it to end it: it is a short one.
+        for state in at_work(project):
+            os.kill(state["pid"], signal.SIGSTOP)
+        wait_for(lambda: elapsed(slurm.of_job(again)) > 60, process)
+        slurm.call("scontrol", "update", f"JobId={again}", "TimeLimit=1")
+        job = retried(slurm, again, process)
+        assert slurm.jobs()[again] == "TIMEOUT"
         wait_for(lambda: resumed(project) == 2, process)
 
-        # A node that is lost: SLURM puts the job back into the queue.
-        slurm.call("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        # A job of a partition with more priority takes both nodes.
+        urgent = ["--partition=urgent", "--nodes=2", "--exclusive", f"--chdir={tmp_path}"]
+        slurm.call("sbatch", "--wait", *urgent, "--wrap", "sleep 1")
+        requeued(slurm, job, process, project, restarts=1)
+
+        # A node that is lost.
         lost = slurm.of_job(job)["NodeList"]
         slurm.call("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=test")
-        wait_for(lambda: slurm.of_job(job)["Restarts"] == "1", process)
-        # SLURM lets two minutes pass, so that what is left of the job has ended.
-        wait_for(lambda: not at_work(project), process)
-        slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now")
-        wait_for(lambda: slurm.jobs()[job] == "RUNNING", process)
-        assert slurm.of_job(job)["NodeList"] == node
+        requeued(slurm, job, process, project, restarts=2)
+        assert slurm.of_job(job)["NodeList"] != lost
+        slurm.call("scontrol", "update", f"NodeName={lost}", "State=RESUME")
         process.wait(timeout=600)
     finally:
         project.end(process)
     assert process.returncode == 0, (project.root / "run.log").read_text() + slurm.logs()
     for row in project.rows():
         run = project.json(f"runs/{row['id']}/run.json")
-        assert run["resumed_from"] and run["resumed_from"][0] > 0
+        assert len(run["resumed_from"]) >= 4 and run["resumed_from"][0] > 0
         assert run["status"] == "ok"
         undisturbed = train_alone(project, run["spec"], tmp_path / row["id"])
         assert losses(project.root / "results" / "runs" / row["id"]) == losses(undisturbed)
-    slurm.call("scontrol", "update", f"NodeName={lost}", "State=RESUME")
     assert_same_on_two_nodes(slurm, project, run["spec"], tmp_path)
     # A resource is no parameter: what another cluster asks for trains nothing again.
     assert project.jobs("--resources", "job_minutes=7", "--set-resources", "train:mem_mb=9") == {}
+
+    project.write(training=training)  # three sizes more, a fit, samples and a report
+    before = set(slurm.jobs())
+    process = project.start(*QUICK, *SMALL, env=executor)
+    try:
+        process.wait(timeout=600)
+    finally:
+        project.end(process)
+    assert process.returncode == 0, (project.root / "run.log").read_text() + slurm.logs()
+    assert len(project.rows()) == 5
+    assert len(project.json("micro/laws.json")["fits"][0]["points"]) == 5
+    assert (project.root / "results" / "micro" / "report.html").stat().st_size > 1e6
+    states = {job: state for job, state in slurm.jobs().items() if job not in before}
+    assert len(states) >= 3 and set(states.values()) == {"COMPLETED"}, "runs, samples and the fit"
+
+
+def retried(slurm: Slurm, job: str, process: "subprocess.Popen[str]") -> str:
+    """The job that comes in place of one that has ended."""
+    wait_for(lambda: slurm.jobs("running").keys() - {job}, process)
+    (other,) = slurm.jobs("running").keys() - {job}
+    return other
+
+
+def requeued(
+    slurm: Slurm, job: str, process: "subprocess.Popen[str]", project: Project, restarts: int
+) -> None:
+    """Wait until SLURM has put the job back into its queue, and its runs go on."""
+    wait_for(lambda: slurm.of_job(job)["Restarts"] == str(restarts), process)
+    # SLURM lets two minutes pass, so that what is left of the job has ended.
+    wait_for(lambda: not at_work(project), process)
+    slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now")
+    wait_for(lambda: slurm.jobs()[job] == "RUNNING" and resumed(project) == 2, process)
+
+
+def elapsed(job: dict[str, str]) -> int:
+    """Seconds that a job has run for."""
+    hours, minutes, seconds = job["RunTime"].split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds)
 
 
 def megabytes(job: dict[str, str]) -> int:

@@ -5,15 +5,17 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from object_storage import RCLONE, SECRET, broken_way, credentials, s3_server
-from workflow_project import CLOUD, Project, has, job_counts
+from workflow_project import CLOUD, STUDY, WIDTHS, Project, has, job_counts
 
 pytestmark = [
     pytest.mark.skipif(not RCLONE, reason="rclone, of the extra dev, is not installed"),
     pytest.mark.skipif(not has("snakemake_storage_plugin_s3"), reason="needs the extra storage"),
 ]
+SHORT: dict[str, Any] = {"training": {"tokens": 20_000}, "fits": [{"law": "power", "x": "N"}]}
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,14 @@ class Stored:
     bucket: Path
     """The server's own folder, which is only looked into."""
 
-    def call(self, *words: str, address: str = "") -> "subprocess.CompletedProcess[str]":
+    def call(
+        self, *words: str, address: str = "", study: str = STUDY
+    ) -> "subprocess.CompletedProcess[str]":
         """The documented command, by way of another address where one is given."""
         return self.project.snakemake(
             *("--default-storage-provider", "s3", "--default-storage-prefix", "s3://bucket/mine"),
             *("--storage-s3-retries", "1", *words),
+            study=study,
             env={**credentials(address or self.server), "PYTHONPATH": CLOUD},
         )
 
@@ -41,12 +46,7 @@ class Stored:
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Iterator[Stored]:
-    project = Project.create(
-        tmp_path / "project",
-        ladder={"widths": [8, 12, 16]},
-        training={"tokens": 20_000},
-        fits=[{"law": "power", "x": "N"}],
-    )
+    project = Project.create(tmp_path / "project", ladder={"widths": [8, 12, 16]}, **SHORT)
     buckets = tmp_path / "buckets"
     (buckets / "bucket").mkdir(parents=True)
     with s3_server(buckets) as server:
@@ -74,6 +74,15 @@ def test_a_study_in_object_storage(stored: Stored, tmp_path: Path) -> None:
 
     again = stored.call("--dry-run")
     assert job_counts(again.stdout) == {}, again.stdout
+
+    # What a round decided is read from the bucket: three of its four runs are there.
+    rounds = {"adaptive": {"until": {"alpha": 1e-6}, "start": 4}, "ladder": {"widths": WIDTHS[:4]}}
+    stored.project.write("rounds.yaml", study="rounds", **rounds, **SHORT)
+    adaptive = stored.call("--until", "plan", study="rounds.yaml")
+    assert adaptive.returncode == 0, adaptive.stdout
+    names = stored.names()
+    assert {"rounds/plan.json", "rounds/rounds/1.json"} <= names
+    assert sum(name.endswith("run.json") for name in names) == 4
 
     _harm(stored, f"runs/{min(runs)}/checkpoint/model.safetensors")
     refused = stored.call()

@@ -1,4 +1,5 @@
 # Reads the study once and names its files; every number is decided by `scalelab.plan`.
+import json
 import os
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from scalelab import config as study_file
 from scalelab.errors import UserError, of_system
-from scalelab.files import canonical, canonical_json, digest, read_json, write_text
+from scalelab.files import canonical, canonical_json, digest, write_text
 from scalelab.live.announce import FILE as LIVE_FILE
 from scalelab.live.announce import announce
 from scalelab.plan.command import as_json
@@ -203,6 +204,12 @@ def after_training(wildcards):
     return costliest_first(wildcards) / (len(RUNS) + 1)
 
 
+def decision(path):
+    """What a round decided; from object storage too, of which Snakemake keeps no copy."""
+    with path.open(encoding="utf-8") as text:
+        return json.load(text)
+
+
 def round_file(number):
     return f"{STUDY}/rounds/{number}.json"
 
@@ -212,7 +219,7 @@ def last_round(wildcards):
     number = 0
     while True:
         path = checkpoints.round.get(number=number).output.decision
-        if read_json(path)["stop"] is not None:
+        if decision(path)["stop"] is not None:
             return path
         number += 1
 
@@ -223,7 +230,7 @@ def runs_before(wildcards):
     if number == 0:
         return []
     before = checkpoints.round.get(number=number - 1).output.decision
-    runs = read_json(before)["runs"]
+    runs = decision(before)["runs"]
     names = ("run.json", EVALUATION)
     return [before, *(f"results/runs/{run}/{name}" for run in runs for name in names)]
 
@@ -236,7 +243,7 @@ def of_all_runs(*names):
 
     if not ADAPTIVE:
         return files(RUNS)
-    return lambda wildcards: files(read_json(last_round(wildcards))["runs"])
+    return lambda wildcards: files(decision(last_round(wildcards))["runs"])
 
 
 def hold_folder():

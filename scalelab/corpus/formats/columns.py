@@ -22,9 +22,9 @@ def parquet(name: str, stream: BinaryIO, config: dict[str, Any]) -> Iterator[Row
     try:
         file = ParquetFile(stream, buffer_size=1 << 20, pre_buffer=False)
         _known(name, file.schema_arrow, column)
-        batches = file.iter_batches(_batch_rows(file.metadata, column), columns=[column])
+        batches = file.iter_batches(_batch_rows(file.metadata), columns=[column])
         yield from _rows(name, batches, column)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowIOError) as error:
+    except (pyarrow.ArrowException, pyarrow.ArrowIOError, UnicodeDecodeError) as error:
         raise UserError(f"{name}: not a whole Parquet file: {first_line(error)}") from None
 
 
@@ -45,19 +45,18 @@ def arrow(name: str, stream: BinaryIO, config: dict[str, Any]) -> Iterator[Row]:
             batches = pyarrow.ipc.open_stream(stream)
             _known(name, batches.schema, column)
         yield from _rows(name, batches, column)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowIOError) as error:
+    except (pyarrow.ArrowException, pyarrow.ArrowIOError, UnicodeDecodeError) as error:
         raise UserError(f"{name}: not a whole Arrow file: {first_line(error)}") from None
 
 
-def _batch_rows(metadata: Any, column: str) -> int:
-    """Rows that fit a batch, by the bytes of the column in the fullest row group."""
+def _batch_rows(metadata: Any) -> int:
+    """Rows that fit a batch, by the bytes of the fullest row group.
+
+    Its other columns count too: to ask a damaged file for one column's ends the process, since
+    pyarrow takes no exception there.
+    """
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    means = [
-        chunk.total_uncompressed_size / max(group.num_rows, 1)
-        for group in groups
-        for chunk in map(group.column, range(group.num_columns))
-        if chunk.path_in_schema == column
-    ]
+    means = [group.total_byte_size / max(group.num_rows, 1) for group in groups]
     return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max([*means, 1]))))
 
 

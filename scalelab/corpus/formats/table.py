@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from scalelab.corpus.formats import MAX_DOCUMENT, Row, reader
-from scalelab.errors import UserError
+from scalelab.errors import UserError, first_line
 
 
 @reader(".csv")
@@ -61,7 +61,7 @@ def _read(name: str, table: Any, lines: _Lines, column: str) -> Iterator[Row]:
         names = [title.removeprefix("\ufeff") for title in next(table, [])]
     except csv.Error as error:
         raise UserError(
-            f"{name}:1: expected a line with the names of columns, but {error}"
+            f"{name}:1: expected a line with the names of columns, but {first_line(error)}"
         ) from None
     if column not in names:
         there = ", ".join(map(repr, names)) or "none"
@@ -72,7 +72,7 @@ def _read(name: str, table: Any, lines: _Lines, column: str) -> Iterator[Row]:
         try:
             row = next(table, None)
         except csv.Error as error:
-            yield Row(place, None, f"{place}: expected a row of CSV, but {error}")
+            yield Row(place, None, f"{place}: expected a row of CSV, but {first_line(error)}")
             continue
         if row is None:
             return

@@ -16,6 +16,7 @@ def sentences(block: Mapping[str, Any]) -> list[str]:
     """The answer in plain sentences; those of an answer without words of its own are none."""
     said: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
         "by_axis": _by_axis,
+        "compression": _compression,
         "frontier": _frontier,
         "optimum": _optimum,
         "trend": _trend,
@@ -148,6 +149,25 @@ def _trend(block: Mapping[str, Any]) -> list[str]:
             f"{with_ends(row['slope'], row['interval'])} a tenfold ({block['level']:.0%} interval)"
             + ("" if sign else ", which may be none")
             + ("." if row["steady"] or not sign else "; not every size goes the same way.")
+        )
+    return told
+
+
+def _compression(block: Mapping[str, Any]) -> list[str]:
+    told = []
+    for row in block["rows"]:
+        size, tokens = row["exponent_N"], row["exponent_tokens_per_parameter"]
+        more = "" if tokens is None else f" and (D/N)^{with_ends(tokens[0], tokens[1:])}"
+        told.append(
+            f"The damage of {row['way']} goes as N^{with_ends(size[0], size[1:])}{more} "
+            f"({row['points']} runs, {block['level']:.0%} intervals)."
+        )
+    front = [point for point in block["front"] if point["front"]]
+    if front:
+        forms = sorted({point["form"] for point in front})
+        told.append(
+            f"Of {len(block['front'])} models and formats {len(front)} have the least loss for "
+            f"their bytes; their formats are {', '.join(forms)}."
         )
     return told
 

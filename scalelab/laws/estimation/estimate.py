@@ -88,8 +88,9 @@ class Estimate:
         return mad_scale(self.residuals, len(self.theta))
 
     def log_loss(self, u: Array) -> Array:
-        """Fitted log loss (n,) at centred logs (n, m)."""
-        return np.log(self.form.value(self.theta[None], u)[0]) + self.log_scale
+        """Fitted log loss (n,) at centred logs (n, m); NaN where the law has fallen below 0."""
+        with np.errstate(invalid="ignore"):
+            return np.log(self.form.value(self.theta[None], u)[0]) + self.log_scale
 
     def centred(self, x: Array) -> Array:
         """Centred logs (n, m) of x (n, m)."""

@@ -14,6 +14,8 @@ from scalelab.laws.registry import Array, register
 from scalelab.laws.shapes.written import Parameter, WrittenLaw
 
 GAMMAS = np.geomspace(0.03, 12.0, 25)
+FARTHEST = 100.0
+"""Powers of e between which the guesses are made, so that their squares are numbers too."""
 
 
 def _error(p: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
@@ -25,10 +27,12 @@ def _guesses(x: Mapping[str, Array], y: Array) -> Array:
     loss, rows = x["loss_nats"], []
     for gamma in GAMMAS:
         # The power is taken at the mean loss, or k would be without bounds.
-        basis = np.column_stack([np.ones(len(y)), -np.exp(-gamma * (loss - loss.mean()))])
+        power = np.clip(-gamma * (loss - loss.mean()), -FARTHEST, FARTHEST)
+        basis = np.column_stack([np.ones(len(y)), -np.exp(power)])
         epsilon, k = np.linalg.lstsq(basis / y[:, None], np.ones(len(y)), rcond=None)[0]
         k = max(k, 1e-3 * y.mean())
-        rows.append([min(max(epsilon, y.max()), 1.0), k * np.exp(gamma * loss.mean()), gamma])
+        at_nought = k * np.exp(min(gamma * loss.mean(), FARTHEST))
+        rows.append([min(max(epsilon, y.max()), 1.0), at_nought, gamma])
     return np.array(rows)
 
 

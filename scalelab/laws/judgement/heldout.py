@@ -60,7 +60,8 @@ def without(
 def held_out(
     best: Estimate, points: Points, sure: Uncertainty, level: float, sizes: int = 1
 ) -> dict[str, Any] | None:
-    """The farthest sizes predicted as new runs by a fit to the others; None if too few are left.
+    """The farthest sizes predicted as new runs by a fit to the others; None if too few are left, or
+    where that fit has no loss above 0.
 
     The scalar keys are of the point that is farthest out, `points` holds each one.
     """
@@ -70,6 +71,8 @@ def held_out(
         return None
     x, unit = points.x[left], unit_of(points.y)
     ends, centre = prediction_interval(fitted[0], x, level, fitted[1], new_run=True)
+    if not np.isfinite(centre).all():
+        return None
     observed = np.exp(points.log_loss[left])
     rows = [
         {

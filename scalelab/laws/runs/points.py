@@ -15,6 +15,7 @@ from scalelab.laws.runs.clusters import clusters
 from scalelab.laws.runs.rows import (
     NAME_COLUMNS,
     check_evaluation,
+    check_range,
     check_sizes,
     exclude,
     positive,
@@ -113,6 +114,7 @@ def prepare(
         raise UserError(f"no row is left to fit: {len(excluded)} of {len(runs)} were left out")
     for column in wanted:
         frame[column] = positive(frame, column)
+    check_range(frame, wanted, y)
     notes = []
     if flops:
         frame["D"] = frame[flops] / (6 * frame[columns[0]])

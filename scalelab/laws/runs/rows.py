@@ -24,6 +24,10 @@ ACROSS_TOKENIZERS = "bits_per_byte"
 """The y that compares models of several tokenizers."""
 LARGEST_LOSS_NATS = 13.0
 """ln of a vocabulary of 440,000: guessing alone is better than this in nats."""
+SMALLEST, LARGEST = 1e-100, 1e100
+"""Beyond these, squares and products of what is counted or lost leave the range of a float."""
+MOST_SPAN = 1e12
+"""Largest loss over the smallest: beyond it the sum of a law and its floor has no digits left."""
 SWAPPED = 10.0
 """Parameters per token above which no one trains: N and D have changed places."""
 
@@ -87,6 +91,26 @@ def positive(frame: "DataFrame", column: str) -> Array:
             raise UserError(f"{name}, column {column}: found {value!r}, expected more than 0")
         values[place] = float(number)
     return values
+
+
+def check_range(frame: "DataFrame", columns: Sequence[str], y: str) -> None:
+    """Numbers that a float can compute with, in columns of finite ones above 0."""
+    for column in columns:
+        values = frame[column].to_numpy(float)
+        outside = np.flatnonzero((values < SMALLEST) | (values > LARGEST))
+        if len(outside):
+            place = int(outside[0])
+            raise UserError(
+                f"{frame['_name'].iloc[place]}, column {column}: found {values[place]:g}, expected "
+                f"a number between {SMALLEST:g} and {LARGEST:g}"
+            )
+    values = frame[y].to_numpy(float)
+    if values.max() > MOST_SPAN * values.min():
+        least, most = (frame["_name"].iloc[int(at(values))] for at in (np.argmin, np.argmax))
+        raise UserError(
+            f"column {y} goes from {values.min():g} ({least}) to {values.max():g} ({most}): "
+            f"expected losses within a factor of {MOST_SPAN:g}"
+        )
 
 
 def check_evaluation(frame: "DataFrame", y: str) -> None:

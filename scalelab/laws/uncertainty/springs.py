@@ -59,7 +59,8 @@ class Quantities:
             some, u = theta[points], self.u[rows][points][:, None, :]
             loss, slopes = form.gradient(some, u)
             slopes = slopes[:, 0] / loss
-            value[points] = np.log(loss[:, 0])
+            with np.errstate(invalid="ignore"):
+                value[points] = np.log(loss[:, 0])
             slope[points] = slopes
             bend[points] = form.curvature(some, u, 1 / loss)
             bend[points] -= slopes[:, :, None] * slopes[:, None, :]

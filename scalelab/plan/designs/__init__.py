@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from scalelab.config import Study
-from scalelab.errors import UserError
+from scalelab.errors import UserError, shown
 from scalelab.plan.sizes import Rung, rungs
 
 Fit = dict[str, Any]
@@ -90,11 +90,11 @@ def chosen(study: Study) -> tuple[Design, Any]:
     """
     given = {str(key): value for key, value in study.design.items()}
     name = given.pop("kind", "ladder")
-    if name not in discover():
+    if not isinstance(name, str) or name not in discover():
         near = difflib.get_close_matches(str(name), discover(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(
-            f"design.kind: found {name!r}, expected one of {', '.join(discover())}{hint}"
+            f"design.kind: found {shown(name)}, expected one of {', '.join(discover())}{hint}"
         )
     design = discover()[name]
     try:
@@ -138,7 +138,7 @@ def _sentence(design: Design, error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{key}: missing, the design {design.name} needs it"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{key}: found {first['input']!r}, {message[0].lower()}{message[1:]}"
+    return f"{key}: found {shown(first['input'])}, {message[0].lower()}{message[1:]}"
 
 
 __all__ = [

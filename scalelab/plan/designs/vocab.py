@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from scalelab.config import Study
+from scalelab.config import Study, with_values
 from scalelab.config.schema import STRICT
 from scalelab.config.values import Positive
 from scalelab.errors import UserError
@@ -38,7 +38,7 @@ def points(study: Study, options: Vocab) -> Iterator[Point]:
             varied = {"corpus.vocab_size": size}
             if options.hold == "flops" and tokens is not None:
                 model = replace(study.model, **_shape_keys(rung.values))
-                corpus = replace(study.corpus, vocab_size=size)
+                corpus = with_values(study.corpus, {"vocab_size": size}, "design.vocab_sizes")
                 cost = count(shape_of(replace(study, model=model, corpus=corpus))).training_flops
                 varied["training.tokens"] = round(tokens * rung.counts.training_flops / cost)
             yield replace(point, values={**point.values, **varied})

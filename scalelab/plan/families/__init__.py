@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scalelab.errors import UserError
+from scalelab.errors import UserError, shown
 
 OPTIONS = ("kv_heads", "inner", "tied", "band", "experts", "active_experts")
 """Fields of a shape that some families alone have. None: what the family does by itself."""
@@ -154,7 +154,7 @@ def names() -> list[str]:
 
 def _known(name: str) -> Registered:
     if name not in names():
-        raise UserError(f"model.family: found {name!r}, expected one of {names()}")
+        raise UserError(f"model.family: found {shown(name)}, expected one of {names()}")
     return REGISTERED[name]
 
 

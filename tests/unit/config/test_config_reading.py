@@ -72,6 +72,7 @@ def test_words_that_older_yaml_took_for_truth_values_stay_words(tmp_path: Path) 
         ("study: a\nstudy: b\n", ["line 2", "duplicate key", "study"]),
         ("study: a\n\ttraining: 3\n", ["line 2", "not valid YAML", "'\\t'"]),
         ("study: [a\n", ["not valid YAML"]),
+        ("study: a\n[b, c]: 1\n", ["line 1", "a key that is no word"]),
         ("study: caf\xe9\n".encode("latin-1"), ["study.yaml", "UTF-8"]),
         ("size: 64\n" + GOOD, ["line 1", "unknown key 'size'"]),
         (GOOD + "ladder:\n  size: [64]\n", ["line 5", "unknown key 'ladder.size'", "'sizes'"]),

@@ -175,6 +175,19 @@ def measures_rows(noise):
             yield n, 4e6, law(n, 4e6) * noise(), {**values, **errors, "seed": seed}
 
 
+def compression_rows(noise):
+    """Damage as N^-0.3 (D/N)^0.6, more of it with fewer bits; one run without any that shows."""
+    for n in SIZES:
+        for ratio in (10, 40, 160):
+            values = {"quantised/loss_nats": law(n, n * ratio), "quantised/fp32_bytes": 4 * n}
+            for bits, worst in ((8, 1e-4), (4, 0.01), (3, 0.05)):
+                damage = worst * (n / 1e4) ** -0.3 * (ratio / 10) ** 0.6 * noise()
+                values[f"quantised/int{bits}_excess_nats"] = damage
+                values[f"quantised/int{bits}_excess_nats_se"] = 1.2e-4
+                values[f"quantised/int{bits}_bytes"] = bits * n / 8 + n / 20
+            yield n, n * ratio, law(n, n * ratio) * noise(), values
+
+
 CHINCHILLA = {"law": "chinchilla", "intervals": "profile"}
 DESIGNS = {
     "isoflop": (isoflop_rows, [CHINCHILLA], [{"answer": "frontier"}]),
@@ -203,6 +216,11 @@ DESIGNS = {
     ),
     "families": (families_rows, [], [{"answer": "by_axis", "axis": "family"}]),
     "measures": (measures_rows, [{"law": "power_offset"}], [{"answer": "trend"}]),
+    "compression": (
+        compression_rows,
+        [{"law": "power_offset"}],
+        [{"answer": "compression"}],
+    ),
     "repeats": (repeats_rows, [{"law": "data_constrained", "intervals": "profile"}], []),
 }
 

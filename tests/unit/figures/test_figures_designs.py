@@ -25,6 +25,7 @@ DRAWN = [
     ("sets", "evaluation_sets"),
     ("families", "by_axis"),
     ("measures", "measures"),
+    ("compression", "compression"),
 ]
 
 

@@ -24,7 +24,7 @@ def rows_of(path):
 DESIGN_OF = {
     **{name: "isoflop" for name in ("isoflop", "contours", "approaches")},
     **{"heldout": "grid", "published": "grid", "axis": "sweep", "evaluation_sets": "sets"},
-    **{"measures": "measures", "by_axis": "families"},
+    **{"measures": "measures", "compression": "compression", "by_axis": "families"},
     **{"optimum": "sweep", "tokens": "grid", "overtraining": "overtrain", "repeats": "repeats"},
 }
 """A design that has what a kind needs."""

@@ -67,7 +67,9 @@ def test_broken_line_of_a_curve_is_named(study, tmp_path):
 
 
 def test_unknown_kind_names_the_known_ones():
-    with pytest.raises(UserError, match="expected one of approaches, axis, by_axis, contours"):
+    with pytest.raises(
+        UserError, match="expected one of approaches, axis, by_axis, compression, contours"
+    ):
         kind("pie")
 
 

@@ -12,7 +12,10 @@ def test_measures_change_neither_runs_nor_how_they_are_evaluated() -> None:
     assert having.evaluation_id == without.evaluation_id
     assert "measures" not in as_json(without)
     assert [one["measure"] for one in as_json(having)["measures"].values()] == list(names())
-    assert having.answers[-1] == {"answer": "trend"} and "measures" in having.figures
+    assert having.answers[-2:] == ({"answer": "trend"}, {"answer": "compression"})
+    assert {"measures", "compression"} <= {*having.figures}
+    plain = plan({"evaluation.measures": ["calibration"]})
+    assert plain.answers[-1] == {"answer": "trend"} and "compression" not in plain.figures
 
 
 def test_an_unknown_measure_is_one_sentence_with_the_near_one() -> None:

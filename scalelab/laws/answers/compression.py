@@ -1,0 +1,146 @@
+"""What rounding or pruning the weights costs, by size and by tokens a parameter, and what it buys.
+
+The damage of one way to compress is a straight line in logarithms, ln excess = a + b ln N +
+c ln(D/N): Kumar et al. 2024 (arXiv:2411.04330, section 3) find c > 0, and b + c < 0 would be damage
+that falls with N at equal D. The front are the models that none of fewer or equal bytes beats.
+Least squares with Student's intervals (Draper and Smith 1998, section 5.2).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalelab.errors import UserError
+from scalelab.laws.answers.registry import Block, Material, answer
+from scalelab.laws.registry import Array
+from scalelab.laws.result import finite
+from scalelab.laws.runs.points import missing_column
+from scalelab.laws.runs.rows import failed
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+EXCESS = "_excess_nats"
+MEASURES = ("quantised/", "pruned/")
+CLEAR = 2.0
+"""Standard errors that a damage is above none by; the logarithm of less is noise."""
+FEWEST_SPARE = 2
+
+
+@answer(settings=("level",))
+def compression(material: Material, settings: Mapping[str, Any]) -> Block:
+    """Damage against N and D/N for each column of excess loss, and the front of loss against bytes.
+
+    settings: level of the intervals (0.95). Where all sizes were trained at one D, N and D/N cannot
+    be told apart, and the line is that of N at that D.
+
+    Raises:
+        UserError: a missing column, or a level that is none.
+    """
+    level = float(settings.get("level", 0.95))
+    if not 0 < level < 1:
+        raise UserError(f"level is {level}: expected a number between 0 and 1")
+    runs = material.runs
+    names = [str(name) for name in runs.columns]
+    for column in ("N", "D"):
+        if column not in names:
+            raise UserError(missing_column(column, names))
+    ways = [name for name in names if name.endswith(EXCESS) and name.startswith(MEASURES)]
+    if not ways:
+        raise UserError(
+            "no column of damage, such as quantised/int4_excess_nats: see evaluation.measures"
+        )
+    good = runs[~runs["status"].map(failed)] if "status" in names else runs
+    warnings: list[str] = []
+    rows = [row for way in ways if (row := _damage(good, way, level, warnings)) is not None]
+    return {
+        "level": level,
+        "rows": rows,
+        "front": _front(good),
+        "cost": None,
+        "warnings": warnings,
+    }
+
+
+def _damage(
+    runs: "DataFrame", way: str, level: float, warnings: list[str]
+) -> dict[str, Any] | None:
+    """The line of one way to compress, of the runs whose damage is clear; None without enough."""
+    from scipy.special import stdtrit
+
+    y = _values(runs[way])
+    errors = _values(runs[f"{way}_se"]) if f"{way}_se" in runs.columns else np.zeros(len(y))
+    known = np.isfinite(y)
+    clear = known & (y > 0) & (y > CLEAR * np.nan_to_num(errors))
+    n, d = _values(runs["N"])[clear], _values(runs["D"])[clear]
+    both = len(n) > 0 and bool(np.ptp(np.log(d)) > math.log(1.1))
+    design = np.stack([np.ones(len(n)), np.log(n), *([np.log(d / n)] if both else [])], axis=1)
+    spare = len(n) - design.shape[1]
+    if spare < FEWEST_SPARE or np.linalg.matrix_rank(design) < design.shape[1]:
+        warnings.append(
+            f"{way}: {int(clear.sum())} of {int(known.sum())} runs show a damage, and a line needs "
+            f"{design.shape[1] + FEWEST_SPARE} of several sizes"
+        )
+        return None
+    if 2 * clear.sum() < known.sum():
+        # The few that stand out of noise were chosen by it.
+        warnings.append(
+            f"{way}: {int(clear.sum())} of {int(known.sum())} runs show a damage, too few to tell "
+            "how it goes with size"
+        )
+        return None
+    if clear.sum() < known.sum():
+        # Leaving out what is too small to see bends the line towards none: say so.
+        warnings.append(
+            f"{way}: {int((known & ~clear).sum())} of {int(known.sum())} runs show no damage above "
+            f"{CLEAR:g} standard errors and are left out"
+        )
+    target = np.log(y[clear])
+    found, *_ = np.linalg.lstsq(design, target, rcond=None)
+    left = target - design @ found
+    variance = float(left @ left) / spare
+    spread = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
+    away = float(stdtrit(spare, 0.5 + level / 2)) * spread
+    triples = [[float(v), float(v - w), float(v + w)] for v, w in zip(found, away, strict=True)]
+    return {
+        "way": way.removesuffix(EXCESS),
+        "points": int(clear.sum()),
+        "exponent_N": triples[1],
+        "exponent_tokens_per_parameter": triples[2] if both else None,
+        "constant": float(found[0]),
+        "scatter": math.sqrt(variance),
+        "sizes": [
+            {"N": float(a), "D": float(b), "excess": float(c), "se": finite(e)}
+            for a, b, c, e in zip(n, d, y[clear], errors[clear], strict=True)
+        ],
+    }
+
+
+def _front(runs: "DataFrame") -> list[dict[str, Any]]:
+    """Every model in every format by its bytes, and whether it stands on the front."""
+    points = []
+    for column in map(str, runs.columns):
+        if not (column.endswith("_bytes") and column.startswith(MEASURES)):
+            continue
+        way = column.removesuffix("_bytes")
+        measure, _, form = way.partition("/")
+        loss = _values(runs[f"{measure}/loss_nats"])
+        if f"{way}{EXCESS}" in runs.columns:
+            loss = loss + _values(runs[f"{way}{EXCESS}"])
+        for size, nats, n, d in zip(_values(runs[column]), loss, runs["N"], runs["D"], strict=True):
+            if math.isfinite(size) and math.isfinite(nats):
+                points.append(
+                    {"form": form, "N": float(n), "D": float(d), "bytes": size, "loss": nats}
+                )
+    points.sort(key=lambda one: (one["bytes"], one["loss"]))
+    least = math.inf
+    for one in points:
+        one["front"] = bool(one["loss"] < least)
+        least = min(least, one["loss"])
+    return [{**one, "bytes": float(one["bytes"]), "loss": float(one["loss"])} for one in points]
+
+
+def _values(column: Any) -> Array:
+    return np.asarray(column, dtype=float)
