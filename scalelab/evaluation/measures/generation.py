@@ -1,20 +1,20 @@
 """What a model writes after held-out beginnings, against how they really go on.
 
-BLEU (Papineni et al. 2002) and chrF (Popovic 2015) as sacrebleu computes them, ROUGE (Lin 2004) as
-rouge-score does, by text and averaged; distinct-2 (Li et al. 2016) over all texts; repeated 4-grams
-(Welleck et al. 2020, arXiv:1908.04319). Half of the context is given, a quarter is asked for.
+Half of the context is given, a quarter is asked for, with a cache of keys and values: the likeliest
+token each time, and drawn at temperature 1. The same tokens of the reference are also read by
+their probability: a loss beside a threshold, which alone can make a smooth gain look sudden
+(Schaeffer et al. 2023, arXiv:2304.15004). Shape suffixes: W windows, T tokens.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 
-from scalelab.errors import UserError
 from scalelab.evaluation.measures import (
+    FEWEST,
     Estimate,
+    NotMeasured,
     Subject,
     batches,
     logits_of,
@@ -22,83 +22,99 @@ from scalelab.evaluation.measures import (
     mean_of,
     measure,
 )
+from scalelab.evaluation.measures._scores import distinct, libraries, repeated, scores
 from scalelab.seeds import stream
 
-TOP_P = 0.9
-"""Nucleus of sampling (Holtzman et al. 2020, arXiv:1904.09751)."""
-EXACT = 4
-"""Tokens that must all be right: the threshold beside the loss (Schaeffer et al. 2023)."""
+TEXTS = 256
+"""Windows that are written on, at most, evenly apart: distinct falls with their number."""
+IN_A_ROW = 4
+"""Tokens that must all be right: the threshold."""
+WRITE_TOKENS = 8192
+"""Tokens of beginnings at once."""
 
 
 @measure
 def generation(subject: Subject) -> Mapping[str, Estimate]:
-    """Scores of greedy and of sampled text and, for what chance is, of another window's reference;
-    exact, the share of greedy texts whose first tokens are right; reference_nats, the loss of the
-    reference (nats/token)."""
-    half, more = subject.context // 2, max(1, subject.context // 4)
-    given, true = subject.windows[:, :half], subject.windows[:, half : half + more]
-    texts = {"greedy": _write(subject, given, more, False)}
-    texts["sampled"] = _write(subject, given, more, True)
-    texts["other"] = np.roll(true, 1, axis=0)
-    tokenizer = Tokenizer.from_file(str(Path(subject.model.name_or_path) / "tokenizer.json"))
-    references = tokenizer.decode_batch(true.tolist(), skip_special_tokens=False)
-    found: dict[str, Estimate] = {}
-    for name, ids in texts.items():
-        written = tokenizer.decode_batch(ids.tolist(), skip_special_tokens=False)
-        for score, values in scores(written, references).items():
-            found[f"{name}_{score}"] = mean_of(values)
-        found[f"{name}_repeated"] = mean_of(np.array([repeated(row) for row in ids]))
-        pairs = np.stack([ids[:, :-1], ids[:, 1:]], -1).reshape(-1, 2)
-        found[f"{name}_distinct"] = Estimate(len(np.unique(pairs, axis=0)) / len(pairs))
-    k = min(EXACT, more)
-    hits = (texts["greedy"][:, :k] == true[:, :k]).all(axis=1)
-    found["exact"] = mean_of(hits.astype(float))
-    losses = [
-        losses_of(logits_of(subject, batch[:, :-1]).logits, batch[:, 1:])
-        for batch in batches(subject.windows[:, : half + more])
-    ]
-    found["reference_nats"] = mean_of(np.concatenate(losses)[:, -more:].mean(axis=1))
+    """reference_nats (nats/token), right and four_right of the reference, given its own beginning:
+    shares of tokens, and of runs of four tokens, that are the likeliest. greedy_, sampled_ and, for
+    what chance is, other_ (another window's reference): bleu, chrf, rougeL (0 to 100). repeated,
+    the share of 4-grams that a text had before; distinct, of different pairs in all texts."""
+    libraries()
+    if subject.decode is None:
+        raise NotMeasured("its family has no decoder that writes text with a cache")
+    half, more = subject.context // 2, max(2, subject.context // 4)
+    windows = subject.windows[:, : 1 + half + more]
+    # A reference is of one document, and none that is written ends early: lengths are equal.
+    windows = windows[(windows[:, 1:] != subject.separator).all(axis=1)]
+    if len(windows) < FEWEST:
+        raise NotMeasured(
+            f"{len(windows)} windows of {half + more} tokens of one document, expected {FEWEST} or "
+            "more"
+        )
+    found = _read(subject, windows, more)
+    if len(windows) > TEXTS:
+        windows = windows[np.linspace(0, len(windows) - 1, TEXTS).round().astype(int)]
+    given, true = windows[:, :-more], windows[:, -more:]
+    rng = np.random.default_rng(stream(subject.seed, "generation"))
+    greedy, sampled = (write(subject, given, more, draw) for draw in (False, True))
+    references = subject.decode(true)
+    texts = {"greedy": greedy, "sampled": sampled, "other": another(true, rng)}
+    of_texts = {name: scores(subject.decode(ids), references, rng) for name, ids in texts.items()}
+    for score in ("bleu", "chrf", "rougeL"):
+        found |= {f"{name}_{score}": told[score] for name, told in of_texts.items()}
+    found["greedy_repeated"] = repeated(greedy)
+    found["greedy_distinct"], found["sampled_distinct"] = distinct(greedy), distinct(sampled)
     return found
 
 
-def scores(written: list[str], references: list[str]) -> dict[str, np.ndarray]:
-    """bleu, chrf (0 to 100), rouge1 and rougeL (F, 0 to 1) of each text, (W,)."""
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-        from sacrebleu import sentence_bleu, sentence_chrf
-    except ImportError as error:
-        raise UserError(
-            f"evaluation.measures: generation needs {error.name}: pip install scalelab[generation]"
-        ) from None
-    rouge = RougeScorer(["rouge1", "rougeL"])
-    pairs = list(zip(written, references, strict=True))
-    both = [rouge.score(reference, text) for text, reference in pairs]
-    return {
-        "bleu": np.array([sentence_bleu(a, [b]).score for a, b in pairs]),
-        "chrf": np.array([sentence_chrf(a, [b]).score for a, b in pairs]),
-        **{name: np.array([one[name].fmeasure for one in both]) for name in ("rouge1", "rougeL")},
-    }
+def another(true_WT: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows in the order of one random cycle, so that none stays where it was."""
+    order = rng.permutation(len(true_WT))
+    other = np.empty_like(true_WT)
+    other[order] = true_WT[np.roll(order, 1)]
+    return other
 
 
-def repeated(ids: np.ndarray) -> float:
-    """Share of a text's 4-grams that stood in it before."""
-    if len(ids) < 4:
-        return 0.0
-    grams = np.lib.stride_tricks.sliding_window_view(ids, 4)
-    return 1 - len(np.unique(grams, axis=0)) / len(grams)
+def write(subject: Subject, given_WT: np.ndarray, more: int, draw: bool) -> np.ndarray:
+    """`more` ids after each beginning, (W, more): the likeliest, or drawn from the probabilities.
 
-
-def _write(subject: Subject, given_WT: np.ndarray, more: int, sample: bool) -> np.ndarray:
-    """`more` ids after each beginning, (W, more), with a cache of keys and values."""
-    torch.manual_seed(stream(subject.seed, "generation"))
-    how = {"top_p": TOP_P, "top_k": 0} if sample else {}
-    parts = []
-    with torch.inference_mode():
-        for batch in batches(given_WT):
-            ids = batch.to(subject.model.device)
-            out = subject.model.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=sample, use_cache=True,
-                min_new_tokens=more, max_new_tokens=more, pad_token_id=subject.separator, **how,
-            )  # fmt: skip
+    The separator is left out. Random numbers of the caller are as they were afterwards.
+    """
+    model, parts = subject.model, []
+    device = next(model.parameters()).device
+    how = {"top_k": 0, "top_p": 1.0, "temperature": 1.0} if draw else {}
+    devices = [device] if device.type == "cuda" else []
+    with torch.inference_mode(), torch.random.fork_rng(devices):
+        torch.manual_seed(stream(subject.seed, "generation-drawn"))
+        for batch in batches(given_WT, WRITE_TOKENS):
+            ids = batch.to(device)
+            out = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=draw,
+                use_cache=True,
+                max_new_tokens=more,
+                suppress_tokens=[subject.separator],
+                pad_token_id=subject.separator,
+                **how,
+            )
             parts.append(out[:, ids.shape[1] :].cpu().numpy())
     return np.concatenate(parts)
+
+
+def _read(subject: Subject, windows_WT: np.ndarray, more: int) -> dict[str, Estimate]:
+    """The last `more` tokens of each window by their probability, given all before them."""
+    losses, right = [], []
+    for batch in batches(windows_WT):
+        logits = logits_of(subject, batch[:, :-1]).logits[:, -more:]
+        targets = batch[:, -more:]
+        losses.append(losses_of(logits, targets).mean(axis=1))
+        right.append((logits.argmax(-1).cpu() == targets).numpy())
+    right_WT = np.concatenate(right)
+    size = min(IN_A_ROW, more)
+    runs = right_WT[:, : more // size * size].reshape(len(right_WT), -1, size).all(axis=-1)
+    return {
+        "reference_nats": mean_of(np.concatenate(losses)),
+        "right": mean_of(right_WT.mean(axis=1)),
+        "four_right": mean_of(runs.mean(axis=1)),
+    }
