@@ -91,9 +91,7 @@ def decoder_of(model: Any, folder: Path) -> Callable[[np.ndarray], list[str]] | 
     if not (model.can_generate() and path.is_file()):
         return None
     tokenizer = Tokenizer.from_file(str(path))
-    return lambda ids_WT: list(
-        tokenizer.decode_batch(ids_WT.tolist(), skip_special_tokens=False)
-    )
+    return lambda ids_WT: list(tokenizer.decode_batch(ids_WT.tolist(), skip_special_tokens=False))
 
 
 def blocks_of(corpus: Corpus, run: dict[str, Any], most: int, seen: bool) -> np.ndarray:
