@@ -10,11 +10,11 @@ cache nor batch. The sides take turns in several rounds; the first, to warm up, 
 
 All times are of the processor, which other work on the machine disturbs less than the clock; with
 one thread they are what an idle machine takes. `tokens_per_second` is that of all texts together,
-`ms_per_token` the wait for the next token of each (medians of the rounds). `ratio` is how many times
-as many tokens a second, the median of the rounds and the quartiles. `cache`: one text with a cache
-over one without; `cache_batch`: the same of 16 texts; `batch`: 16 texts over one, with a cache;
-`samples`: one text with a cache over the writer of samples. `differing` is the share of texts that a
-cache changes. Ten minutes on one core; --quick: one.
+`ms_per_token` the wait for the next token of each (medians of the rounds). `ratio` is how many
+times as many tokens a second, the median of the rounds and the quartiles. `cache`: one text with a
+cache over one without; `cache_batch`: the same of 16 texts; `batch`: 16 texts over one, with a
+cache; `samples`: one text with a cache over the writer of samples. `differing` is the share of
+texts that a cache changes. Ten minutes on one core; --quick: one.
 """
 
 import argparse
@@ -92,7 +92,8 @@ def measure(shape: Shape, n: int, rounds: int) -> dict[str, Any]:
     ours = build_model(shape, seed=1).eval()
     settings, weights = export(ours, shape)
     theirs: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings)).eval()
-    theirs.load_state_dict(weights, strict=False)
+    unknown = theirs.load_state_dict(weights, strict=False).unexpected_keys
+    assert not unknown, unknown
     half = shape.context // 2
     given = torch.from_numpy(np.random.default_rng(1).integers(1, shape.vocab, (MANY, half)))
     write = {side: writer(ours, theirs, shape, given, *how) for side, how in SIDES.items()}
