@@ -34,6 +34,9 @@ DAMAGE = {"quantised", "pruned"}
 COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
 """Columns of runs.csv that bear another name than the key of the study."""
 
+TEXTS = ("corpus.source", "corpus.mixture", "corpus.packages", "corpus.paths")
+"""Axes whose values are texts."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -139,10 +142,10 @@ def build(study: Study) -> Plan:
         )
     fits = design.fits if study.fits is None else tuple(map(_fit, study.fits))
     measures = measure_settings(study)
-    answers = {one.get("axis", ""): one for one in design.answers(options)}
-    for one in _axis_answers(study, design, runs):
-        answers.setdefault(one["axis"], one)
-    kinds = {one["answer"] for one in answers.values()}
+    answers = [*design.answers(options)]
+    of_design = {one.get("axis", "") for one in answers}
+    answers += [one for one in _axis_answers(study, design, runs) if one["axis"] not in of_design]
+    kinds = {one["answer"] for one in answers}
     return Plan(
         study=study,
         corpora=corpora,
@@ -153,7 +156,7 @@ def build(study: Study) -> Plan:
         runs=tuple(runs),
         trunks=shared,
         fits=tuple(fits),
-        answers=(*answers.values(), *_measured(study)),
+        answers=(*answers, *_measured(study)),
         figures=_figures(
             design,
             heldout=bool(fits),
@@ -236,14 +239,17 @@ def _axis_answers(
     study: Study, design: designs.Design, runs: Sequence[Run]
 ) -> Iterator[dict[str, Any]]:
     """The best value of each axis that can be put on a scale; of others a law for each value, where
-    a ladder has sizes enough."""
+    a ladder has sizes enough: on each evaluation set where the values are texts, whose own
+    held-out splits are no common measure."""
+    sets = [{"set": one.name} for one in study.evaluation.sets]
     for key, values in study.axes.items():
         rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
         try:
             numbers = {float(value) for value in rules}
         except (TypeError, ValueError):
             if design.name == "ladder" and _sizes_of_each(column(key), runs) >= FEWEST_SIZES:
-                yield {"answer": "by_axis", "axis": column(key)}
+                for scored in sets if key in TEXTS and sets else [{}]:
+                    yield {"answer": "by_axis", "axis": column(key), **scored}
             continue
         if len(numbers) > 2 and min(numbers) > 0:
             yield designs.optimum(column(key))
@@ -340,7 +346,20 @@ def _run(
 
 def _plain(value: Any) -> Any:
     """What a cell of a table can hold."""
-    return value if isinstance(value, (int, float, str)) or value is None else _short(value)
+    if value is None or isinstance(value, (int, float, str)):
+        return value
+    return _blend(value) or _short(value)
+
+
+def _blend(value: Any) -> str:
+    """A mixture by its parts and their weights (`english 3 + cpp 1`); empty for anything else."""
+    parts = [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+    if not parts or not all({"name", "weight"} <= part.keys() for part in parts):
+        return ""
+    names = [str(part["name"]) for part in parts]
+    if len({part["weight"] for part in parts}) == 1:  # equal shares
+        return " + ".join(names)
+    return " + ".join(f"{name} {part['weight']}" for name, part in zip(names, parts, strict=True))
 
 
 def _short(value: Any) -> str:
@@ -350,7 +369,7 @@ def _short(value: Any) -> str:
         big = [(unit, size) for unit, size in (("M", 1e6), ("k", 1e3)) if abs(value) >= size]
         text = f"{value / big[0][1]:.4g}{big[0][0]}" if big else f"{value:g}"
     else:
-        text = str(value)
+        text = _blend(value).replace(" ", "") or str(value)
     return "".join(letter if letter.isalnum() or letter in ".+" else "_" for letter in text)
 
 

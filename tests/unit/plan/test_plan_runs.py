@@ -156,6 +156,33 @@ def test_axes_are_crossed_with_the_ladder_and_each_other() -> None:
     assert all(set(label) <= {*"abcdefghijklmnopqrstuvwxyz0123456789-.+_"} for label in labels)
 
 
+def test_mixtures_are_told_apart_by_parts_and_weights_and_scored_on_every_set() -> None:
+    code = {"name": "code", "source": "python", "packages": ["stdlib"]}
+    words = {"name": "words", "source": "docstrings", "packages": ["stdlib"]}
+    mixtures = [
+        [{**words, "weight": 1}],
+        [{**words, "weight": 1}, {**code, "weight": 1}],
+        [{**words, "weight": 3}, {**code, "weight": 1}],
+    ]
+    sets = [{**one, "tokens": 1000} for one in (code, words)]
+    found = plan(
+        {
+            "corpus.source": "mixture",
+            "corpus.packages": ["stdlib"],
+            "axes": {"corpus.mixture": mixtures},
+            "ladder.widths": [8, 16, 24, 32],
+            "evaluation.sets": sets,
+        }
+    )
+    assert len(found.corpora) == 3
+    told = {run.setting["mixture"] for run in found.runs if run.setting}
+    assert told == {"words", "words + code", "words 3 + code 1"}
+    labels = {run.label for run in found.runs if run.spec["model"]["width"] == 8}
+    assert labels == {f"d8-mixture{name}-s1" for name in ("words", "words+code", "words3+code1")}
+    answer = {"answer": "by_axis", "axis": "mixture"}
+    assert [*found.answers] == [{**answer, "set": "code"}, {**answer, "set": "words"}]
+
+
 def test_a_key_of_a_power_rule_can_be_an_axis() -> None:
     rule = {"value": 1e-2, "at": 1e4, "exponent": -0.5}
     found = plan({"training.lr": rule, "axes": {"training.lr.exponent": [0, -0.5]}})
