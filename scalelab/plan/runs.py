@@ -247,8 +247,11 @@ def _axis_answers(
     study: Study, design: designs.Design, runs: Sequence[Run]
 ) -> Iterator[dict[str, Any]]:
     """The best value of each axis that can be put on a scale of logarithms; of others, such as
-    words, a law for each value, where a ladder has sizes enough: on each evaluation set where the values are texts, whose own
-    held-out splits are no common measure."""
+    words, a law for each value, where a ladder has sizes enough.
+
+    Where the values are texts, the laws are those of each evaluation set: their own held-out splits
+    are no common measure.
+    """
     sets = [{"set": one.name} for one in study.evaluation.sets]
     for key, values in study.axes.items():
         scale = _scale(values)
