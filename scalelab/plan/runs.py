@@ -17,6 +17,7 @@ from scalelab.plan.measures import measure_settings
 from scalelab.plan.recipe import FORMAT, specification
 from scalelab.plan.sets import set_specifications
 from scalelab.plan.sizes import shape_of
+from scalelab.plan.teachers import KEY, taught, teacher_id, teacher_of
 from scalelab.plan.trunks import Trunk, saved_share, trunks
 
 SECTIONS = ("model", "training", "corpus")
@@ -128,6 +129,13 @@ def build(study: Study) -> Plan:
         unique.setdefault(run.id, run)
     if not unique:
         raise UserError("the study has no runs: its design leaves all of them out")
+    for run in [*unique.values()]:
+        teacher = teacher_id(run.spec)
+        if teacher is not None and teacher not in unique:
+            raise UserError(
+                f"{KEY}: {run.label} has a teacher that the study does not train; give "
+                f"axes.{KEY} and the value 0 among its values"
+            )
     notes = [f"{repeated} repeated runs removed (equal settings)"] if repeated else []
     runs = sorted(_unique_labels(unique.values()), key=lambda run: (-run.flops, run.label))
     sets = set_specifications(study)
@@ -238,21 +246,30 @@ def _figures(design: designs.Design, **asked: bool) -> tuple[str, ...]:
 def _axis_answers(
     study: Study, design: designs.Design, runs: Sequence[Run]
 ) -> Iterator[dict[str, Any]]:
-    """The best value of each axis that can be put on a scale; of others a law for each value, where
-    a ladder has sizes enough: on each evaluation set where the values are texts, whose own
-    held-out splits are no common measure."""
+    """The best value of each axis that can be put on a scale of logarithms; of others, such as
+    words, a law for each value, where a ladder has sizes enough.
+
+    Where the values are texts, the laws are those of each evaluation set: their own held-out splits
+    are no common measure.
+    """
     sets = [{"set": one.name} for one in study.evaluation.sets]
     for key, values in study.axes.items():
-        rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
-        try:
-            numbers = {float(value) for value in rules}
-        except (TypeError, ValueError):
-            if design.name == "ladder" and _sizes_of_each(column(key), runs) >= FEWEST_SIZES:
-                for scored in sets if key in TEXTS and sets else [{}]:
-                    yield {"answer": "by_axis", "axis": column(key), **scored}
-            continue
-        if len(numbers) > 2 and min(numbers) > 0:
-            yield designs.optimum(column(key))
+        scale = _scale(values)
+        if min(scale, default=0) > 0:
+            if len(scale) > 2:
+                yield designs.optimum(column(key))
+        elif design.name == "ladder" and _sizes_of_each(column(key), runs) >= FEWEST_SIZES:
+            for scored in sets if key in TEXTS and sets else [{}]:
+                yield {"answer": "by_axis", "axis": column(key), **scored}
+
+
+def _scale(values: Sequence[Any]) -> set[float]:
+    """The values of an axis as numbers, power rules by theirs at the reference; empty for words."""
+    rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
+    try:
+        return {float(value) for value in rules}
+    except (TypeError, ValueError):
+        return set()
 
 
 def _measured(study: Study) -> Iterator[dict[str, Any]]:
@@ -331,6 +348,9 @@ def _run(
     shape = shape_of(at)
     counts = count(shape)
     spec = specification(at, shape, counts, seed, corpus_id)
+    teacher = teacher_of(at, seed, corpus_id)
+    if teacher is not None:
+        spec = taught(at, spec, teacher)
     told = {**setting, **point.values}
     told.pop("model.width", None)
     words = "".join(f"-{key.split('.')[-1]}{_short(value)}" for key, value in told.items())

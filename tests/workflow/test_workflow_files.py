@@ -123,6 +123,20 @@ def test_a_mixture_is_prepared_by_the_command_of_any_study(bare: Project) -> Non
     assert told["library"]["bytes"] / told["ours"]["bytes"] == pytest.approx(2, rel=0.1)
 
 
+def test_a_student_waits_for_its_teacher_and_is_shown_it(bare: Project) -> None:
+    axes = {"training.distil_weight": [0, 1]}
+    bare.write("distil.yaml", study="distil", axes=axes, ladder={"widths": [8, 16]}, fits=[])
+    output = bare.complete("--dry-run", "--printshellcmds", study="distil.yaml")
+    jobs = [job for job in output.split("\nrule ") if job.startswith("train:")]
+    assert len(jobs) == 4
+    students = [job for job in jobs if '"distil":' in job]
+    assert len(students) == 2 and "results/runs/" not in jobs[0].split("output:")[0]
+    for job in students:
+        (teacher,) = set(re.findall(r'"teacher":"(\w+)"', job))
+        assert f"results/runs/{teacher}/checkpoint" in job.split("output:")[0]
+        assert f" --teacher results/runs/{teacher} " in job
+
+
 def test_the_default_study_is_the_quickstart(bare: Project) -> None:
     assert bare.jobs(study=None) == bare.jobs(study="config/quickstart.yaml")
 
