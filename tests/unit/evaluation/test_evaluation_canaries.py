@@ -48,7 +48,9 @@ def asked(secrets: list[str], model: Callable[[torch.Tensor], torch.Tensor], dig
     ]
     planted = Planted(found, 10**digits, np.arange(len(secrets)), encode)
     windows = np.zeros((8, CONTEXT + 1), dtype=np.int64)
-    subject = Subject(ByHand(), windows, lambda _: windows, windows[0], 0, 3, lambda: planted)
+    subject = Subject(
+        ByHand(), windows, lambda _: windows, windows[0], 0, 3, planted=lambda: planted
+    )
     return canaries(subject)
 
 
