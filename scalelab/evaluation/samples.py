@@ -21,6 +21,7 @@ from scalelab.errors import UserError
 from scalelab.evaluation.run import load_model
 from scalelab.files import read_json, write_json
 from scalelab.models import LanguageModel
+from scalelab.plan.symbols import SYMBOLS
 from scalelab.provenance import manifest
 from scalelab.seeds import stream
 from scalelab.training import machine
@@ -65,7 +66,7 @@ def samples(
 ) -> dict[str, Any]:
     """Write the continuations of the best run of each size to `out`.
 
-    A size whose checkpoint is gone, or whose family does not give its logits, has a reason in the
+    Runs on pixels and samples are left out. A size whose checkpoint is gone, or whose family does not give its logits, has a reason in the
     place of texts.
 
     Raises:
@@ -75,7 +76,8 @@ def samples(
         value = getattr(settings, name)
         if not (math.isfinite(value) and value > 0):
             raise UserError(f"{name}: found {value}, expected a positive number")
-    rows = thinned(best_of_sizes(read_rows(runs_csv)), settings.most_sizes)
+    rows = [row for row in read_rows(runs_csv) if _of_text(corpora / row["corpus"])]
+    rows = thinned(best_of_sizes(rows), settings.most_sizes)
     result: dict[str, Any] = {"settings": asdict(settings), "prompts": [], "sizes": []}
     prompts: list[Prompt] = []
     if rows:
@@ -99,6 +101,12 @@ def samples(
     result["provenance"] = manifest([asdict(settings), [row["id"] for row in rows]])
     write_json(out, result)
     return result
+
+
+def _of_text(corpus: Path) -> bool:
+    """Whether a corpus is text; pixels and samples say nothing to a reader."""
+    spec = read_json(corpus / "manifest.json")["spec"]
+    return spec["config"]["source"] not in SYMBOLS
 
 
 COLUMNS = ("id", "label", "status", "N", "loss_nats", "context", "corpus")

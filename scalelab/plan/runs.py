@@ -17,13 +17,17 @@ from scalelab.plan.measures import measure_settings
 from scalelab.plan.recipe import FORMAT, specification
 from scalelab.plan.sets import set_specifications
 from scalelab.plan.sizes import shape_of
+from scalelab.plan.symbols import unit
 from scalelab.plan.trunks import Trunk, saved_share, trunks
 
 SECTIONS = ("model", "training", "corpus")
 """Sections of a study whose keys may differ between its runs."""
 
 EVERY = ("cost", "loss_vs_flops", "loss_vs_tokens")
-"""Figures that any study has."""
+"""Figures that any study has; of the losses of several texts none is drawn on one axis."""
+
+SOURCES = "corpus.source"
+"""The axis whose values are kinds of sequence."""
 
 FEWEST_SIZES = 4
 """Sizes of each value of an axis that a law for each of them takes."""
@@ -159,10 +163,13 @@ def build(study: Study) -> Plan:
             heldout=bool(fits),
             optimum="optimum" in kinds,
             by_axis="by_axis" in kinds,
-            axis=bool(set(study.axes) - {"model.family"}),  # families have no sizes in common
+            modalities="modalities" in kinds,
+            # Families have no sizes in common, and losses of several texts are not compared.
+            axis=bool(set(study.axes) - {"model.family", SOURCES}),
             evaluation_sets=bool(sets),
             measures=bool(measures),
             compression=bool(DAMAGE & {*study.evaluation.measures}),
+            every=SOURCES not in study.axes,
         ),
         notes=tuple(notes),
     )
@@ -227,9 +234,10 @@ def column(key: str) -> str:
 
 def _figures(design: designs.Design, **asked: bool) -> tuple[str, ...]:
     """Kinds of figures: those of every study, of its design, and those that are asked for."""
+    every = EVERY if asked.pop("every") else EVERY[:1]
     laws = asked["heldout"]  # without a law there is none to hold out, nor to draw
     of_design = [kind for kind in design.figures if laws or not kind.startswith("scaling_law")]
-    return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
+    return tuple(sorted({*every, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
 
 
 def _axis_answers(
@@ -243,10 +251,18 @@ def _axis_answers(
             numbers = {float(value) for value in rules}
         except (TypeError, ValueError):
             if design.name == "ladder" and _sizes_of_each(column(key), runs) >= FEWEST_SIZES:
-                yield {"answer": "by_axis", "axis": column(key)}
+                yield _by_value(key, values)
             continue
         if len(numbers) > 2 and min(numbers) > 0:
             yield designs.optimum(column(key))
+
+
+def _by_value(key: str, values: Sequence[Any]) -> dict[str, Any]:
+    """A law for each value: on one text with one floor, of kinds of sequence each on its own."""
+    if key != SOURCES:
+        return {"answer": "by_axis", "axis": column(key)}
+    units = {value: unit(value) for value in values}
+    return {"answer": "modalities", "axis": column(key), "units": units}
 
 
 def _measured(study: Study) -> Iterator[dict[str, Any]]:
