@@ -24,7 +24,7 @@ SECTIONS = ("model", "training", "corpus")
 """Sections of a study whose keys may differ between its runs."""
 
 EVERY = ("cost", "loss_vs_flops", "loss_vs_tokens")
-"""Figures that any study has; of the losses of several texts none is drawn on one axis."""
+"""Figures that any study of one text has; losses of several are not drawn on one axis."""
 
 SOURCES = "corpus.source"
 """The axis whose values are kinds of sequence."""
@@ -169,7 +169,7 @@ def build(study: Study) -> Plan:
             evaluation_sets=bool(sets),
             measures=bool(measures),
             compression=bool(DAMAGE & {*study.evaluation.measures}),
-            every=SOURCES not in study.axes,
+            one_text=SOURCES not in study.axes,
         ),
         notes=tuple(notes),
     )
@@ -234,10 +234,11 @@ def column(key: str) -> str:
 
 def _figures(design: designs.Design, **asked: bool) -> tuple[str, ...]:
     """Kinds of figures: those of every study, of its design, and those that are asked for."""
-    every = EVERY if asked.pop("every") else EVERY[:1]
+    if not asked.pop("one_text"):
+        return tuple(sorted({"cost", *(kind for kind, wanted in asked.items() if wanted)}))
     laws = asked["heldout"]  # without a law there is none to hold out, nor to draw
     of_design = [kind for kind in design.figures if laws or not kind.startswith("scaling_law")]
-    return tuple(sorted({*every, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
+    return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
 
 
 def _axis_answers(

@@ -72,17 +72,23 @@ def image(number: int) -> tuple[str, int, np.ndarray]:
     """Face, character and grey levels, uint8 of shape (SIDE, SIDE), of an image."""
     from matplotlib.ft2font import LoadFlags
 
+    face, code, draw = chosen(number)
+    font, _ = _face(face)
+    font.set_size(SIZES[0] + draw[0] * (SIZES[1] - SIZES[0]), 72)
+    font.set_text(chr(code), (2 * draw[1] - 1) * TILT, flags=LoadFlags.NO_HINTING)
+    font.draw_glyphs_to_bitmap(antialiased=True)
+    canvas = _placed(np.asarray(font.get_image()), draw[2], draw[3])
+    mean = canvas.reshape(SIDE, FINE, SIDE, FINE).mean(axis=(1, 3)) / 256
+    ink = FAINTEST + draw[4] * (1 - FAINTEST)
+    return face, code, (mean * ink * len(LEVELS)).astype(np.uint8)
+
+
+def chosen(number: int) -> tuple[str, int, np.ndarray]:
+    """Face and character of an image, and five further draws in [0, 1)."""
     draw = uniform(stream(0, f"image {number}"), 7)
     face = FACES[int(draw[0] * len(FACES))]
-    font, codes = _face(face)
-    code = codes[int(draw[1] * len(codes))]
-    font.set_size(SIZES[0] + draw[2] * (SIZES[1] - SIZES[0]), 72)
-    font.set_text(chr(code), (2 * draw[3] - 1) * TILT, flags=LoadFlags.NO_HINTING)
-    font.draw_glyphs_to_bitmap(antialiased=True)
-    canvas = _placed(np.asarray(font.get_image()), draw[4], draw[5])
-    mean = canvas.reshape(SIDE, FINE, SIDE, FINE).mean(axis=(1, 3)) / 256
-    ink = FAINTEST + draw[6] * (1 - FAINTEST)
-    return face, code, (mean * ink * len(LEVELS)).astype(np.uint8)
+    codes = _face(face)[1]
+    return face, codes[int(draw[1] * len(codes))], draw[2:]
 
 
 def _placed(glyph: np.ndarray, down: float, right: float) -> np.ndarray:
