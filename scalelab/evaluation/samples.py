@@ -76,7 +76,9 @@ def samples(
         value = getattr(settings, name)
         if not (math.isfinite(value) and value > 0):
             raise UserError(f"{name}: found {value}, expected a positive number")
-    rows = [row for row in read_rows(runs_csv) if _of_text(corpora / row["corpus"])]
+    table = read_rows(runs_csv)
+    texts = {name for name in {row["corpus"] for row in table} if _is_text(corpora / name)}
+    rows = [row for row in table if row["corpus"] in texts]
     rows = thinned(best_of_sizes(rows), settings.most_sizes)
     result: dict[str, Any] = {"settings": asdict(settings), "prompts": [], "sizes": []}
     prompts: list[Prompt] = []
@@ -87,23 +89,23 @@ def samples(
         prompts = choose_prompts(load(first), coder.load(first).tokenizer, settings, length)
         machine.set_up(threads)
     for row in rows:
-        texts, reason = _texts(row, runs_root, corpora, prompts, settings)
+        written, reason = _texts(row, runs_root, corpora, prompts, settings)
         result["sizes"].append(
             {
                 **{key: row[key] for key in ("id", "label")},
                 **{key: float(row[key]) for key in ("N", "D", "loss_nats")},
-                "texts": texts,
+                "texts": written,
                 "reason": reason,
             }
         )
-        report(f"samples: {row['label']}: {reason or f'{len(texts)} texts'}")
+        report(f"samples: {row['label']}: {reason or f'{len(written)} texts'}")
     result["prompts"] = [asdict(prompt) for prompt in prompts]
     result["provenance"] = manifest([asdict(settings), [row["id"] for row in rows]])
     write_json(out, result)
     return result
 
 
-def _of_text(corpus: Path) -> bool:
+def _is_text(corpus: Path) -> bool:
     """Whether a corpus is text; pixels and samples say nothing to a reader."""
     spec = read_json(corpus / "manifest.json")["spec"]
     return spec["config"]["source"] not in SYMBOLS

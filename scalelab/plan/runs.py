@@ -147,6 +147,7 @@ def build(study: Study) -> Plan:
     for one in _axis_answers(study, design, runs):
         answers.setdefault(one["axis"], one)
     kinds = {one["answer"] for one in answers.values()}
+    one_text = SOURCES not in study.axes
     return Plan(
         study=study,
         corpora=corpora,
@@ -164,12 +165,11 @@ def build(study: Study) -> Plan:
             optimum="optimum" in kinds,
             by_axis="by_axis" in kinds,
             modalities="modalities" in kinds,
-            # Families have no sizes in common, and losses of several texts are not compared.
-            axis=bool(set(study.axes) - {"model.family", SOURCES}),
+            axis=one_text and bool(set(study.axes) - {"model.family"}),  # families share no sizes
             evaluation_sets=bool(sets),
             measures=bool(measures),
             compression=bool(DAMAGE & {*study.evaluation.measures}),
-            one_text=SOURCES not in study.axes,
+            one_text=one_text,
         ),
         notes=tuple(notes),
     )
