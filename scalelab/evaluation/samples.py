@@ -66,8 +66,8 @@ def samples(
 ) -> dict[str, Any]:
     """Write the continuations of the best run of each size to `out`.
 
-    Runs on pixels and samples are left out. A size whose checkpoint is gone, or whose family does not give its logits, has a reason in the
-    place of texts.
+    A size whose checkpoint is gone, or whose family does not give its logits, has a reason in the
+    place of texts. Runs on pixels and samples are left out.
 
     Raises:
         UserError: a file is missing or damaged, or a setting is not positive.

@@ -1,4 +1,4 @@
-"""A law for each kind of sequence: a panel each, in its own unit, and the exponents side by side."""
+"""A law for each kind of sequence: a panel each in its own unit, and the exponents."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -49,9 +49,7 @@ def _law(
     axes.set_ylabel(f"held-out loss\n({one['unit']})")
 
 
-def _exponents(
-    axes: "Axes", answer: Mapping[str, Any], looks: Sequence[Mapping[str, Any]]
-) -> None:
+def _exponents(axes: "Axes", answer: Mapping[str, Any], looks: Sequence[Mapping[str, Any]]) -> None:
     """One line a kind, the first on top."""
     kinds = answer["values"]
     count = len(kinds)

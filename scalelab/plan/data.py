@@ -76,9 +76,9 @@ def fingerprint(config: CorpusConfig) -> dict:
     standard library under the name `stdlib`. For gcide: `{"packages": {name: version}}`. For files:
     `{"files": [{"name", "bytes", "sha256"}]}` sorted by name (`files.describe`). For hub:
     `{"hub": {"commit"}}` (`hub.identity`). For mixture: `{"mixture": [...]}`, one a part. For
-    synthetic and series nothing, since their configuration says all; for images as for gcide. A tokenizer made elsewhere adds
-    `"tokenizer"`, its files (`tokenizers.identity`); `cleaning` adds `"cleaning"`, the versions of
-    its libraries by step; `benchmarks` adds `"benchmarks"`, entries as for files. Two equal
+    synthetic and series nothing, since their configuration says all; for images as for gcide. A
+    tokenizer made elsewhere adds `"tokenizer"`, its files (`tokenizers.identity`); `cleaning` adds
+    `"cleaning"`, the versions of its libraries by step; `benchmarks` adds `"benchmarks"`, entries as for files. Two equal
     fingerprints and two equal configurations give equal corpora.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Small grey images of letters and digits, drawn from the outlines of fonts: a document an image."""
+"""Small grey images of letters and digits, drawn from fonts: a document an image."""
 
 import functools
 import importlib.metadata

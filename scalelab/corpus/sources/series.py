@@ -36,7 +36,7 @@ GLIDE = 0.02
 LOUD = (0.05, 0.7)
 """Peak of the tone, even in the logarithm; 1 is full scale."""
 NOISE = (0.003, 0.05)
-"""Standard deviation of the noise's innovations over the peak of the tone, even in the logarithm."""
+"""Standard deviation of the noise's innovations over the peak, even in the logarithm."""
 COLOUR = 0.9
 """Largest coefficient of the noise's recursion."""
 KEY = 64
@@ -102,9 +102,7 @@ def costs(made: Sound) -> np.ndarray:
 
     edges = expand(2 * np.arange(LEVELS + 1) / LEVELS - 1)
     edges[0], edges[-1] = -np.inf, np.inf  # louder than full scale is the last level
-    low, high = (
-        (edges[made.levels + step] - made.expected) / made.spread for step in (0, 1)
-    )
+    low, high = ((edges[made.levels + step] - made.expected) / made.spread for step in (0, 1))
     # Of two tails, the one that is small: differences of numbers near 1 lose their digits.
     flip = low > 0
     low, high = np.where(flip, -high, low), np.where(flip, -low, high)

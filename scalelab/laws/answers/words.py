@@ -122,9 +122,9 @@ def _modalities(block: Mapping[str, Any]) -> list[str]:
             f"On {one['value']} the loss falls from {digits(one['smallest'])} to "
             f"{digits(one['largest'])} {one['unit']}, to a floor of "
             f"{with_ends(one['floor'][0], one['floor'][1:])}, with the exponent "
-            f"{with_ends(one['exponent'][0], one['exponent'][1:], '.3f')}{compared}; at the largest "
-            f"size {one['above_floor']:.0%} of it is above the floor ({block['level']:.0%} "
-            "intervals)."
+            f"{with_ends(one['exponent'][0], one['exponent'][1:], '.3f')}{compared}; at the "
+            f"largest size {one['above_floor']:.0%} of it is above the floor "
+            f"({block['level']:.0%} intervals)."
         )
     return told
 
