@@ -78,8 +78,8 @@ def fingerprint(config: CorpusConfig) -> dict:
     `{"hub": {"commit"}}` (`hub.identity`). For mixture: `{"mixture": [...]}`, one a part. For
     synthetic and series nothing, since their configuration says all; for images as for gcide. A
     tokenizer made elsewhere adds `"tokenizer"`, its files (`tokenizers.identity`); `cleaning` adds
-    `"cleaning"`, the versions of its libraries by step; `benchmarks` adds `"benchmarks"`, entries as for files. Two equal
-    fingerprints and two equal configurations give equal corpora.
+    `"cleaning"`, the versions of its libraries by step; `benchmarks` adds `"benchmarks"`, entries as
+    for files. Two equal fingerprints and two equal configurations give equal corpora.
 
     Raises:
         UserError: a setting does not go with the source synthetic; a package is not installed; a
