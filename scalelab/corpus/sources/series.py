@@ -23,7 +23,7 @@ SAMPLES = 1000
 """Of a document: an eighth of a second."""
 RATE = 8000
 """Samples a second."""
-LEVELS = 64
+LEVELS = 32
 FIRST = ord("0")
 """Character of the lowest level; the others follow it in ASCII."""
 MU = 255.0
