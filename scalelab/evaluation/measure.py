@@ -71,14 +71,27 @@ def subject_of(
         of = "documents as long as" if alone else "windows of"
         raise NotMeasured(f"{len(windows)} {of} its context, expected {FEWEST} or more")
     machine.set_up(threads)
+    model = open_checkpoint(folder / "checkpoint")
     return Subject(
-        model=open_checkpoint(folder / "checkpoint"),
+        model=model,
         windows=windows,
         blocks=partial(blocks_of, corpus, run, most),
         known=np.unique(corpus.tokens[settings["split"]]),
         separator=corpus.separator,
         seed=settings["seed"],
+        decode=decoder_of(model, folder / "checkpoint"),
     )
+
+
+def decoder_of(model: Any, folder: Path) -> Callable[[np.ndarray], list[str]] | None:
+    """Texts of ids (W, T) by the tokenizer of a checkpoint, for a model that `generate`s."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not (model.can_generate() and path.is_file()):
+        return None
+    tokenizer = Tokenizer.from_file(str(path))
+    return lambda ids_WT: list(tokenizer.decode_batch(ids_WT.tolist(), skip_special_tokens=False))
 
 
 def blocks_of(corpus: Corpus, run: dict[str, Any], most: int, seen: bool) -> np.ndarray:

@@ -18,9 +18,9 @@ from tokenizers import Tokenizer
 from scalelab.corpus import coder
 from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
-from scalelab.evaluation.run import load_model
 from scalelab.files import read_json, write_json
 from scalelab.models import LanguageModel
+from scalelab.models.checkpoint import load_model
 from scalelab.plan.symbols import SYMBOLS
 from scalelab.provenance import manifest
 from scalelab.seeds import stream

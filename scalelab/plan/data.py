@@ -72,14 +72,15 @@ def _default(item: "dataclasses.Field[Any]") -> Any:
 def fingerprint(config: CorpusConfig) -> dict:
     """What the text of a corpus depends on, without reading the text of packages.
 
-    For the sources python and docstrings: `{"python": version, "packages": {name: version}}`, the
-    standard library under the name `stdlib`. For gcide: `{"packages": {name: version}}`. For files:
-    `{"files": [{"name", "bytes", "sha256"}]}` sorted by name (`files.describe`). For hub:
-    `{"hub": {"commit"}}` (`hub.identity`). For mixture: `{"mixture": [...]}`, one a part. For
-    synthetic and series nothing, since their configuration says all; for images as for gcide. A
-    tokenizer made elsewhere adds `"tokenizer"`, its files (`tokenizers.identity`); `cleaning` adds
-    `"cleaning"`, the versions of its libraries by step; `benchmarks` adds `"benchmarks"`, entries as
-    for files. Two equal fingerprints and two equal configurations give equal corpora.
+    For the sources python, docstrings and packages: `{"python": version, "packages": {name:
+    version}}`, the standard library under the name `stdlib`. For gcide: `{"packages": {name:
+    version}}`. For files: `{"files": [{"name", "bytes", "sha256"}]}` sorted by name
+    (`files.describe`). For hub: `{"hub": {"commit"}}` (`hub.identity`). For mixture: `{"mixture":
+    [...]}`, one a part. For synthetic and series nothing, since their configuration says all; for
+    images as for gcide. A tokenizer made elsewhere adds `"tokenizer"`, its files
+    (`tokenizers.identity`); `cleaning` adds `"cleaning"`, the versions of its libraries by step;
+    `benchmarks` adds `"benchmarks"`, entries as for files. Two equal fingerprints and two equal
+    configurations give equal corpora.
 
     Raises:
         UserError: a setting does not go with the source synthetic; a package is not installed; a
@@ -139,6 +140,11 @@ def of_source(config: SourceConfig, where: str) -> dict[str, Any]:
             f"{where}.hub: found the source {config.source!r} "
             f"{'with' if config.hub else 'without'} this section, expected it with the source "
             "'hub' and with no other"
+        )
+    if bool(config.suffixes) != (config.source == "packages"):
+        raise UserError(
+            f"{where}.suffixes: found {list(config.suffixes)} and the source {config.source!r}, "
+            "expected endings such as .h with the source 'packages' and with no other"
         )
     if config.hub is not None:
         return {"hub": hub.identity(config.hub, f"{where}.hub")}

@@ -17,17 +17,15 @@ from scalelab.plan.measures import measure_settings
 from scalelab.plan.recipe import FORMAT, specification
 from scalelab.plan.sets import set_specifications
 from scalelab.plan.sizes import shape_of
-from scalelab.plan.symbols import unit
+from scalelab.plan.symbols import law_of_each_kind, of_several_kinds
+from scalelab.plan.teachers import KEY, taught, teacher_id, teacher_of
 from scalelab.plan.trunks import Trunk, saved_share, trunks
 
 SECTIONS = ("model", "training", "corpus")
 """Sections of a study whose keys may differ between its runs."""
 
 EVERY = ("cost", "loss_vs_flops", "loss_vs_tokens")
-"""Figures that any study of one text has; losses of several are not drawn on one axis."""
-
-SOURCES = "corpus.source"
-"""The axis whose values are kinds of sequence."""
+"""Figures that any study has."""
 
 FEWEST_SIZES = 4
 """Sizes of each value of an axis that a law for each of them takes."""
@@ -37,6 +35,9 @@ DAMAGE = {"quantised", "pruned"}
 
 COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
 """Columns of runs.csv that bear another name than the key of the study."""
+
+TEXTS = ("corpus.source", "corpus.mixture", "corpus.packages", "corpus.paths")
+"""Axes whose values are texts."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,13 @@ def build(study: Study) -> Plan:
         unique.setdefault(run.id, run)
     if not unique:
         raise UserError("the study has no runs: its design leaves all of them out")
+    for run in [*unique.values()]:
+        teacher = teacher_id(run.spec)
+        if teacher is not None and teacher not in unique:
+            raise UserError(
+                f"{KEY}: {run.label} has a teacher that the study does not train; give "
+                f"axes.{KEY} and the value 0 among its values"
+            )
     notes = [f"{repeated} repeated runs removed (equal settings)"] if repeated else []
     runs = sorted(_unique_labels(unique.values()), key=lambda run: (-run.flops, run.label))
     sets = set_specifications(study)
@@ -143,11 +151,10 @@ def build(study: Study) -> Plan:
         )
     fits = design.fits if study.fits is None else tuple(map(_fit, study.fits))
     measures = measure_settings(study)
-    answers = {one.get("axis", ""): one for one in design.answers(options)}
-    for one in _axis_answers(study, design, runs):
-        answers.setdefault(one["axis"], one)
-    kinds = {one["answer"] for one in answers.values()}
-    one_text = SOURCES not in study.axes
+    answers = [*design.answers(options)]
+    of_design = {one.get("axis", "") for one in answers}
+    answers += [one for one in _axis_answers(study, design, runs) if one["axis"] not in of_design]
+    kinds = {one["answer"] for one in answers}
     return Plan(
         study=study,
         corpora=corpora,
@@ -158,18 +165,18 @@ def build(study: Study) -> Plan:
         runs=tuple(runs),
         trunks=shared,
         fits=tuple(fits),
-        answers=(*answers.values(), *_measured(study)),
+        answers=(*answers, *_measured(study)),
         figures=_figures(
+            study,
             design,
             heldout=bool(fits),
             optimum="optimum" in kinds,
             by_axis="by_axis" in kinds,
             modalities="modalities" in kinds,
-            axis=one_text and bool(set(study.axes) - {"model.family"}),  # families share no sizes
+            axis=bool(set(study.axes) - {"model.family"}),  # families have no sizes in common
             evaluation_sets=bool(sets),
             measures=bool(measures),
             compression=bool(DAMAGE & {*study.evaluation.measures}),
-            one_text=one_text,
         ),
         notes=tuple(notes),
     )
@@ -232,10 +239,10 @@ def column(key: str) -> str:
     return COLUMNS.get(name, name)
 
 
-def _figures(design: designs.Design, **asked: bool) -> tuple[str, ...]:
+def _figures(study: Study, design: designs.Design, **asked: bool) -> tuple[str, ...]:
     """Kinds of figures: those of every study, of its design, and those that are asked for."""
-    if not asked.pop("one_text"):
-        return tuple(sorted({"cost", *(kind for kind, wanted in asked.items() if wanted)}))
+    if of_several_kinds(study):  # which have no axis of losses in common
+        return ("cost", "modalities") if asked["modalities"] else ("cost",)
     laws = asked["heldout"]  # without a law there is none to hold out, nor to draw
     of_design = [kind for kind in design.figures if laws or not kind.startswith("scaling_law")]
     return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
@@ -244,26 +251,34 @@ def _figures(design: designs.Design, **asked: bool) -> tuple[str, ...]:
 def _axis_answers(
     study: Study, design: designs.Design, runs: Sequence[Run]
 ) -> Iterator[dict[str, Any]]:
-    """The best value of each axis that can be put on a scale; of others a law for each value, where
-    a ladder has sizes enough."""
+    """The best value of each axis that can be put on a scale of logarithms; of others, such as
+    words, a law for each value, where a ladder has sizes enough.
+
+    Where the values are texts, the laws are those of each evaluation set: their own held-out splits
+    are no common measure.
+    """
+    if of_several_kinds(study):
+        if design.name == "ladder" and _sizes_of_each("source", runs) >= FEWEST_SIZES:
+            yield law_of_each_kind(study)
+        return
+    sets = [{"set": one.name} for one in study.evaluation.sets]
     for key, values in study.axes.items():
-        rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
-        try:
-            numbers = {float(value) for value in rules}
-        except (TypeError, ValueError):
-            if design.name == "ladder" and _sizes_of_each(column(key), runs) >= FEWEST_SIZES:
-                yield _by_value(key, values)
-            continue
-        if len(numbers) > 2 and min(numbers) > 0:
-            yield designs.optimum(column(key))
+        scale = _scale(values)
+        if min(scale, default=0) > 0:
+            if len(scale) > 2:
+                yield designs.optimum(column(key))
+        elif design.name == "ladder" and _sizes_of_each(column(key), runs) >= FEWEST_SIZES:
+            for scored in sets if key in TEXTS and sets else [{}]:
+                yield {"answer": "by_axis", "axis": column(key), **scored}
 
 
-def _by_value(key: str, values: Sequence[Any]) -> dict[str, Any]:
-    """A law for each value: on one text with one floor, of kinds of sequence each on its own."""
-    if key != SOURCES:
-        return {"answer": "by_axis", "axis": column(key)}
-    units = {value: unit(value) for value in values}
-    return {"answer": "modalities", "axis": column(key), "units": units}
+def _scale(values: Sequence[Any]) -> set[float]:
+    """The values of an axis as numbers, power rules by theirs at the reference; empty for words."""
+    rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
+    try:
+        return {float(value) for value in rules}
+    except (TypeError, ValueError):
+        return set()
 
 
 def _measured(study: Study) -> Iterator[dict[str, Any]]:
@@ -342,6 +357,9 @@ def _run(
     shape = shape_of(at)
     counts = count(shape)
     spec = specification(at, shape, counts, seed, corpus_id)
+    teacher = teacher_of(at, seed, corpus_id)
+    if teacher is not None:
+        spec = taught(at, spec, teacher)
     told = {**setting, **point.values}
     told.pop("model.width", None)
     words = "".join(f"-{key.split('.')[-1]}{_short(value)}" for key, value in told.items())
@@ -357,7 +375,20 @@ def _run(
 
 def _plain(value: Any) -> Any:
     """What a cell of a table can hold."""
-    return value if isinstance(value, (int, float, str)) or value is None else _short(value)
+    if value is None or isinstance(value, (int, float, str)):
+        return value
+    return _blend(value) or _short(value)
+
+
+def _blend(value: Any) -> str:
+    """A mixture by its parts and their weights (`english 3 + cpp 1`); empty for anything else."""
+    parts = [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+    if not parts or not all({"name", "weight"} <= part.keys() for part in parts):
+        return ""
+    names = [str(part["name"]) for part in parts]
+    if len({part["weight"] for part in parts}) == 1:  # equal shares
+        return " + ".join(names)
+    return " + ".join(f"{name} {part['weight']}" for name, part in zip(names, parts, strict=True))
 
 
 def _short(value: Any) -> str:
@@ -367,7 +398,7 @@ def _short(value: Any) -> str:
         big = [(unit, size) for unit, size in (("M", 1e6), ("k", 1e3)) if abs(value) >= size]
         text = f"{value / big[0][1]:.4g}{big[0][0]}" if big else f"{value:g}"
     else:
-        text = str(value)
+        text = _blend(value).replace(" ", "") or str(value)
     return "".join(letter if letter.isalnum() or letter in ".+" else "_" for letter in text)
 
 

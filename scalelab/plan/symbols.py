@@ -1,12 +1,15 @@
 """Sources that are no text: pixels or samples, one ASCII character for each level."""
 
 from dataclasses import replace
+from typing import Any
 
-from scalelab.config import CorpusConfig
+from scalelab.config import CorpusConfig, Study
 from scalelab.errors import UserError
 
 SYMBOLS = {"images": "pixel", "series": "sample"}
 """Such sources, and what a symbol of each is."""
+AXIS = "corpus.source"
+"""The axis whose values are kinds of sequence."""
 FONTS = "matplotlib"
 """The distribution whose fonts the source images draws."""
 
@@ -14,6 +17,17 @@ FONTS = "matplotlib"
 def unit(source: str) -> str:
     """What a loss per byte of a source is in: with one byte a symbol, bits per symbol."""
     return f"bits per {SYMBOLS.get(source, 'byte')}"
+
+
+def of_several_kinds(study: Study) -> bool:
+    """Whether an axis has sequences that are no text, so that the runs have no loss in common."""
+    return any(source in SYMBOLS for source in study.axes.get(AXIS, ()))
+
+
+def law_of_each_kind(study: Study) -> dict[str, Any]:
+    """The answer that such a study asks for."""
+    units = {source: unit(source) for source in study.axes[AXIS]}
+    return {"answer": "modalities", "axis": "source", "units": units}
 
 
 def check(config: CorpusConfig) -> None:

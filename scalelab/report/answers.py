@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scalelab.evaluation.columns import set_of
 from scalelab.figures import numbers
 from scalelab.figures.optimum import label
 from scalelab.figures.study import Study
@@ -267,7 +268,8 @@ def macros(study: Study) -> dict[str, str]:
             found |= _triple(f"Rule{name}Exponent", rule["exponent"], block["law"]["interval"])
         elif block["answer"] == "by_axis":
             for value, quantity, (middle, *ends) in by_axis.compared(block):
-                name = "".join(_letters(part) for part in (block["axis"], value, quantity))
+                scored = set_of(block["y"]) or ""
+                name = "".join(map(_letters, (block["axis"], scored, value, quantity)))
                 found |= _triple(f"By{name}", middle, ends)
     return found
 

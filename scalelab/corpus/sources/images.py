@@ -42,7 +42,7 @@ REPORT_EVERY = 20_000
 def images(
     config: dict[str, Any], fingerprint: dict[str, Any], tally: Tally, report: Report
 ) -> Iterator[Document]:
-    """Images until they hold `max_bytes` symbols. A document is named by its number, face and digit.
+    """Images until they hold `max_bytes` symbols, each named by its number, face and digit.
 
     Face, digit, size, rotation, place and darkness are drawn evenly and independently, each
     image from a stream of its own, so that a longer corpus begins with a shorter one.

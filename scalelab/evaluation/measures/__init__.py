@@ -52,6 +52,8 @@ class Subject:
     """Ids that the held-out text holds, sorted."""
     separator: int
     seed: int
+    decode: Callable[[np.ndarray], list[str]] | None = None
+    """Texts of ids (W, T); None where the model writes none with a cache."""
 
     @property
     def context(self) -> int:

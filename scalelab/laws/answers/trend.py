@@ -98,8 +98,10 @@ def _row(name: str, n: Array, y: Array, errors: Any, level: float) -> dict[str, 
     x = np.log10(n)
     centre = x - x.mean()
     square = float(centre @ centre)
-    slope = float(centre @ y) / square
-    left = y - y.mean() - slope * centre
+    # From the first value, so that what is the same for all has a slope of exactly none.
+    moved = y - y[0]
+    slope = float(centre @ moved) / square
+    left = moved - moved.mean() - slope * centre
     spare = len(y) - 2
     error = math.sqrt(float(left @ left) / spare / square)
     away = float(stdtrit(spare, 0.5 + level / 2)) * error

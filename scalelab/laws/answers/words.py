@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from scalelab.evaluation.columns import set_of
+
 Number = float | None
 
 
@@ -84,8 +86,10 @@ def _by_axis(block: Mapping[str, Any]) -> list[str]:
     """Exponents and offsets by value, then what kinds of difference the runs show."""
     axis, level, reference = block["axis"], f"{block['level']:.0%}", block["values"][0]
     at = f"{block['x']} = {digits(block['at'])}"
+    scored = set_of(block["y"])
     told = [
-        f"With one floor for every {axis}, {with_ends(block['floor'][0], block['floor'][1:])} "
+        f"{f'On the set {scored}, with' if scored else 'With'} one floor for every {axis}, "
+        f"{with_ends(block['floor'][0], block['floor'][1:])} "
         f"{_unit(block['y'])}, the loss above it falls with the exponent "
         f"{with_ends(reference['exponent'][0], reference['exponent'][1:], '.3f')} for "
         f"{block['reference']} and is {digits(reference['above_floor'][0])} at {at} ({level} "

@@ -39,6 +39,13 @@ def test_a_line_that_may_be_none_is_said_to():
     assert "which may be none" in sentences({"answer": "trend", **block})[0]
 
 
+def test_what_is_the_same_for_all_sizes_has_a_slope_of_none():
+    """Rounding must not make a trend of it."""
+    block = trend(Material(table([12.1] * 4)), {})
+    assert block["rows"][0]["slope"] == 0 and block["rows"][0]["interval"] == [0, 0]
+    assert "which may be none" in sentences({"answer": "trend", **block})[0]
+
+
 def test_seeds_are_points_and_shorter_or_failed_runs_are_left_out():
     whole = table([0.1, 0.2, 0.3, 0.4])
     seeds = table([0.12, 0.22, 0.32, 0.42])
