@@ -5,6 +5,7 @@ from typing import Any
 
 from scalelab.config import Study
 from scalelab.plan.designs import Design, optimum
+from scalelab.plan.symbols import law_of_each_kind, of_several_kinds
 
 FEWEST_SIZES = 4
 """Sizes of each value of an axis that a law for each of them takes."""
@@ -34,6 +35,10 @@ def of_axes(
     Where the values are texts, the laws are those of each evaluation set: their own held-out splits
     are no common measure. sizes: of each run, the values of the axes by column, and N_active.
     """
+    if of_several_kinds(study):
+        if design.name == "ladder" and _sizes_of_each("source", sizes) >= FEWEST_SIZES:
+            yield law_of_each_kind(study)
+        return
     sets = [{"set": one.name} for one in study.evaluation.sets]
     for key, values in study.axes.items():
         scale = _scale(values)

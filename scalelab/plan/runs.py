@@ -18,6 +18,7 @@ from scalelab.plan.measures import measure_settings
 from scalelab.plan.recipe import FORMAT, specification
 from scalelab.plan.sets import set_specifications
 from scalelab.plan.sizes import shape_of
+from scalelab.plan.symbols import of_several_kinds
 from scalelab.plan.teachers import KEY, taught, teacher_id, teacher_of
 from scalelab.plan.trunks import Trunk, saved_share, trunks
 
@@ -156,10 +157,12 @@ def build(study: Study) -> Plan:
         fits=tuple(fits),
         answers=(*answers, *of_measures(study)),
         figures=_figures(
+            study,
             design,
             heldout=bool(fits),
             optimum="optimum" in kinds,
             by_axis="by_axis" in kinds,
+            modalities="modalities" in kinds,
             axis=bool(set(study.axes) - {"model.family"}),  # families have no sizes in common
             evaluation_sets=bool(sets),
             measures=bool(measures),
@@ -220,8 +223,10 @@ def _evaluation(
     return {key: value for key, value in found.items() if key not in left_out}
 
 
-def _figures(design: designs.Design, **asked: bool) -> tuple[str, ...]:
+def _figures(study: Study, design: designs.Design, **asked: bool) -> tuple[str, ...]:
     """Kinds of figures: those of every study, of its design, and those that are asked for."""
+    if of_several_kinds(study):  # which have no axis of losses in common
+        return ("cost", "modalities") if asked["modalities"] else ("cost",)
     laws = asked["heldout"]  # without a law there is none to hold out, nor to draw
     of_design = [kind for kind in design.figures if laws or not kind.startswith("scaling_law")]
     return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
