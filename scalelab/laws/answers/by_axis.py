@@ -84,9 +84,9 @@ def by_axis(material: Material, settings: Mapping[str, Any]) -> Block:
         "interval_method": "least squares of the log loss with one floor, Student's t",
         "values": [
             {
-                **_own(tables[group.value], group, x, y, level),
+                **alone(tables[group.value], group, x, y, level),
                 **_compared(shared, place, level),
-                "points": _pairs(group.x, np.exp(group.log_loss)),
+                "points": pairs(group.x, np.exp(group.log_loss)),
                 "curve": _curve(shared, place, group),
             }
             for place, group in enumerate(groups)
@@ -120,7 +120,7 @@ def _possible(groups: Sequence[Group]) -> tuple[str, ...]:
     return MODELS if points > 3 * len(groups) else MODELS[:3]
 
 
-def _own(table: "DataFrame", group: Group, x: str, y: str, level: float) -> dict[str, Any]:
+def alone(table: "DataFrame", group: Group, x: str, y: str, level: float) -> dict[str, Any]:
     """The fit of one value alone, or why there is none."""
     try:
         found: FitResult = fit(LAW, table, x=x, y=y, level=level)
@@ -185,13 +185,14 @@ def _tests(fits: Mapping[str, Joint]) -> list[dict[str, Any]]:
     return found
 
 
-def _pairs(x: Any, y: Any) -> list[list[float]]:
+def pairs(x: Any, y: Any) -> list[list[float]]:
+    """Points of a line as plain lists."""
     return [[float(one), float(other)] for one, other in zip(x, y, strict=True)]
 
 
 def _curve(shared: Joint, place: int, group: Group) -> list[list[float]]:
     x = np.geomspace(group.x.min(), group.x.max(), CURVE)
-    return _pairs(x, shared.predict(place, x))
+    return pairs(x, shared.predict(place, x))
 
 
 def _warnings(
@@ -207,13 +208,17 @@ def _warnings(
     for name in SAME_TEXT if scored is None else (of_set(scored, "bytes"),):
         if name in runs.columns and runs[name].dropna().nunique() > 1:
             told.append(f"runs differ in {name}: their losses are not of one text")
-    for name in TUNED:
-        if name in runs.columns and _alike(tables, name):
-            told.append(
-                f"all values have the {name} of one rule: part of a difference may be that it "
-                "suits one value better than another"
-            )
-    return told
+    return told + tuned_alike(tables)
+
+
+def tuned_alike(tables: Mapping[str, "DataFrame"]) -> list[str]:
+    """A warning for each setting that was not sought for each value by itself."""
+    return [
+        f"all values have the {name} of one rule: part of a difference may be that it suits one "
+        "value better than another"
+        for name in TUNED
+        if all(name in table.columns for table in tables.values()) and _alike(tables, name)
+    ]
 
 
 def _alike(tables: Mapping[str, "DataFrame"], name: str) -> bool:
