@@ -133,6 +133,31 @@ class BenchmarksConfig:
     remove drops the document."""
 
 
+def _once(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("expected each number once")
+    return values
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CanariesConfig:
+    """Random secrets planted in the training split, for the measure canaries."""
+
+    count: Annotated[int, BeforeValidator(to_count), Field(ge=1, le=1000)] = 8
+    """Canaries of each repetition; as many again are never planted, as the control."""
+    repeats: Annotated[
+        tuple[Annotated[int, BeforeValidator(to_count), Field(ge=1, le=100_000)], ...],
+        Field(min_length=1, max_length=16),
+        AfterValidator(_once),
+    ] = (1, 4, 16, 64)
+    """How often a canary is planted."""
+    digits: Annotated[int, BeforeValidator(to_count), Field(ge=1, le=12)] = 6
+    """Digits of a secret: it is one of 10^digits."""
+    form: Literal["code", "email"] = "code"
+    """code: The code of NAME is 123456. email: the digits are part of an address, which
+    corpus.cleaning.mask finds."""
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CorpusConfig(SourceConfig):
     """Where the text comes from, how it is cleaned and split, and the tokenizer."""
@@ -178,3 +203,5 @@ class CorpusConfig(SourceConfig):
     """What is done to the text of each document. None: its bytes are kept exactly."""
     benchmarks: BenchmarksConfig | None = None
     """Benchmark sets that are kept out of the corpus."""
+    canaries: CanariesConfig | None = None
+    """Secrets that are planted in the training split. None: none."""

@@ -9,6 +9,7 @@ from scalelab.config import Study, check, check_tokens, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.plan import designs
+from scalelab.plan.asked import DAMAGE, column, of_axes, of_measures
 from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count
@@ -17,7 +18,7 @@ from scalelab.plan.measures import measure_settings
 from scalelab.plan.recipe import FORMAT, specification
 from scalelab.plan.sets import set_specifications
 from scalelab.plan.sizes import shape_of
-from scalelab.plan.symbols import law_of_each_kind, of_several_kinds
+from scalelab.plan.symbols import of_several_kinds
 from scalelab.plan.teachers import KEY, taught, teacher_id, teacher_of
 from scalelab.plan.trunks import Trunk, saved_share, trunks
 
@@ -26,18 +27,6 @@ SECTIONS = ("model", "training", "corpus")
 
 EVERY = ("cost", "loss_vs_flops", "loss_vs_tokens")
 """Figures that any study has."""
-
-FEWEST_SIZES = 4
-"""Sizes of each value of an axis that a law for each of them takes."""
-
-DAMAGE = {"quantised", "pruned"}
-"""Measures whose excess losses the answer `compression` is made of."""
-
-COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
-"""Columns of runs.csv that bear another name than the key of the study."""
-
-TEXTS = ("corpus.source", "corpus.mixture", "corpus.packages", "corpus.paths")
-"""Axes whose values are texts."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +142,8 @@ def build(study: Study) -> Plan:
     measures = measure_settings(study)
     answers = [*design.answers(options)]
     of_design = {one.get("axis", "") for one in answers}
-    answers += [one for one in _axis_answers(study, design, runs) if one["axis"] not in of_design]
+    sizes = [(run.setting or {}, run.counts.n_active) for run in runs]
+    answers += [one for one in of_axes(study, design, sizes) if one["axis"] not in of_design]
     kinds = {one["answer"] for one in answers}
     return Plan(
         study=study,
@@ -165,7 +155,7 @@ def build(study: Study) -> Plan:
         runs=tuple(runs),
         trunks=shared,
         fits=tuple(fits),
-        answers=(*answers, *_measured(study)),
+        answers=(*answers, *of_measures(study)),
         figures=_figures(
             study,
             design,
@@ -233,12 +223,6 @@ def _evaluation(
     return {key: value for key, value in found.items() if key not in left_out}
 
 
-def column(key: str) -> str:
-    """The column of runs.csv that holds a key of the study."""
-    name = key.split(".")[-1]
-    return COLUMNS.get(name, name)
-
-
 def _figures(study: Study, design: designs.Design, **asked: bool) -> tuple[str, ...]:
     """Kinds of figures: those of every study, of its design, and those that are asked for."""
     if of_several_kinds(study):  # which have no axis of losses in common
@@ -246,55 +230,6 @@ def _figures(study: Study, design: designs.Design, **asked: bool) -> tuple[str, 
     laws = asked["heldout"]  # without a law there is none to hold out, nor to draw
     of_design = [kind for kind in design.figures if laws or not kind.startswith("scaling_law")]
     return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
-
-
-def _axis_answers(
-    study: Study, design: designs.Design, runs: Sequence[Run]
-) -> Iterator[dict[str, Any]]:
-    """The best value of each axis that can be put on a scale of logarithms; of others, such as
-    words, a law for each value, where a ladder has sizes enough.
-
-    Where the values are texts, the laws are those of each evaluation set: their own held-out splits
-    are no common measure.
-    """
-    if of_several_kinds(study):
-        if design.name == "ladder" and _sizes_of_each("source", runs) >= FEWEST_SIZES:
-            yield law_of_each_kind(study)
-        return
-    sets = [{"set": one.name} for one in study.evaluation.sets]
-    for key, values in study.axes.items():
-        scale = _scale(values)
-        if min(scale, default=0) > 0:
-            if len(scale) > 2:
-                yield designs.optimum(column(key))
-        elif design.name == "ladder" and _sizes_of_each(column(key), runs) >= FEWEST_SIZES:
-            for scored in sets if key in TEXTS and sets else [{}]:
-                yield {"answer": "by_axis", "axis": column(key), **scored}
-
-
-def _scale(values: Sequence[Any]) -> set[float]:
-    """The values of an axis as numbers, power rules by theirs at the reference; empty for words."""
-    rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
-    try:
-        return {float(value) for value in rules}
-    except (TypeError, ValueError):
-        return set()
-
-
-def _measured(study: Study) -> Iterator[dict[str, Any]]:
-    """What is read off measures."""
-    if study.evaluation.measures:
-        yield {"answer": "trend"}
-    if DAMAGE & {*study.evaluation.measures}:
-        yield {"answer": "compression"}
-
-
-def _sizes_of_each(name: str, runs: Sequence[Run]) -> int:
-    """Sizes of that value of an axis that has the fewest."""
-    sizes: dict[Any, set[int]] = {}
-    for run in runs:
-        sizes.setdefault((run.setting or {}).get(name), set()).add(run.counts.n_active)
-    return min(len(found) for found in sizes.values())
 
 
 def _expand(

@@ -45,8 +45,9 @@ def trend(material: Material, settings: Mapping[str, Any]) -> Block:
         raise UserError(f"level is {level}: expected a number between 0 and 1")
     groups, warnings = _groups(material.runs)
     names = [str(name) for name in material.runs.columns if "/" in str(name)]
-    # Bytes follow from the shape: there is nothing to find out.
+    # Bytes follow from the shape, views of canaries from the text: there is nothing to find out.
     names = [name for name in names if not name.endswith((ERROR, "_bytes"))]
+    names = [name for name in names if not name.startswith("canaries/seen_")]
     if not names:
         raise UserError("no column of a measure, such as induction/score: see evaluation.measures")
     rows = []

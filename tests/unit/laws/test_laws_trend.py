@@ -58,6 +58,12 @@ def test_seeds_are_points_and_shorter_or_failed_runs_are_left_out():
     assert block["warnings"] == ["2 runs of fewer tokens than others of their size are left out"]
 
 
+def test_what_follows_from_shape_or_text_has_no_trend():
+    known = {"quantised/int8_bytes": SIZES, "canaries/seen_x4": 4.0, "canaries/exposure_x4": SIZES}
+    block = trend(Material(table([0.1, 0.2, 0.3, 0.4], **known)), {})
+    assert {row["column"] for row in block["rows"]} == {"calibration/ece", "canaries/exposure_x4"}
+
+
 def test_tokens_that_differ_by_size_are_told():
     block = trend(Material(table([0.1, 0.2, 0.3, 0.4], D=20 * SIZES)), {})
     assert "N and D together" in block["warnings"][0]
