@@ -82,7 +82,7 @@ def _law(together: Joint, place: int, group: Group, level: float) -> dict[str, A
     floor, exponent = together.floors[place], together.exponents[place]
     value, low, high = together.interval(together.one(floor), level)
     shown = [value, max(low, 0.0), high] if together.covariance[floor, floor] else [0.0, None, None]
-    least = float(np.exp(group.log_loss[np.argmax(group.x)]))
+    largest = float(np.exp(group.log_loss[np.argmax(group.x)]))
     moved = together.one(exponent) - together.one(together.exponents[0])
     x = np.geomspace(group.x.min(), group.x.max(), CURVE)
     return {
@@ -90,8 +90,8 @@ def _law(together: Joint, place: int, group: Group, level: float) -> dict[str, A
         "exponent": list(together.interval(together.one(exponent), level)),
         "exponent_difference": list(together.interval(moved, level)) if place else None,
         "smallest": float(np.exp(group.log_loss[np.argmin(group.x)])),
-        "largest": least,
-        "above_floor": 1 - value / least,
+        "largest": largest,
+        "above_floor": 1 - value / largest,
         "points": pairs(group.x, np.exp(group.log_loss)),
         "curve": pairs(x, together.predict(place, x)),
     }
