@@ -1,14 +1,17 @@
-"""Kills a workflow at many moments and runs the same command again.
+"""Kills a workflow at many moments and calls the same command again.
 
-    python tests/faults/kills.py FOLDER --kills 30 [--seed 1] [--boundaries] [--minutes 60]
+    python tests/faults/kills.py FOLDER --kills 30 --stages 3
 
-The micro study runs to its end once. Then, in a fresh copy each time, its process group gets SIGKILL,
-SIGTERM or SIGINT: at moments drawn over the time that the whole took, or when a stage has just left
-its file. The same command is called again, at once, while jobs of the first one may still be at work.
-What must hold then is in `faults`; each case becomes a line of FOLDER/kills.jsonl.
+The micro study runs to its end once. Then, in a fresh copy, its process group gets SIGKILL, SIGTERM
+or SIGINT, and the same command is called at once, while jobs of the first one may still be at work;
+that one is killed as well, and so on, until the last call may end. A chain of kills is either at
+moments drawn over the time that the whole took, or at the end of each stage, when its file has just
+appeared. What must hold after a chain is in `faults`; each is a line of FOLDER/kills.jsonl.
 """
 
 import argparse
+import contextlib
+import itertools
 import json
 import os
 import random
@@ -22,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))
-from workflow_project import Project  # noqa: E402
+from workflow_project import PATIENCE, Project
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 STAGES = {
@@ -39,14 +42,21 @@ STAGES = {
     "the report": ("results/micro/report.html", 1),
 }
 """When a stage is over: that many files of that name are there."""
-MARK = "KILLS_CASE"
-"""An environment variable by which the processes of a case are known, wherever they are."""
-OF_TIME = {"seconds", "tokens_per_second", "flops_per_second", "mfu", "peak_memory_bytes", "resumed"}
+MARK = "KILLS_CHAIN"
+"""An environment variable by which the processes of a chain are known, wherever they are."""
+OF_TIME = {
+    "seconds",
+    "tokens_per_second",
+    "flops_per_second",
+    "mfu",
+    "peak_memory_bytes",
+    "resumed",
+}
 """Columns that tell of the machine and of what happened."""
 
 
 @dataclass(frozen=True)
-class Case:
+class Kill:
     """One kill: by what, and when."""
 
     signal: signal.Signals
@@ -60,7 +70,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Reference:
-    """The study that nobody ended."""
+    """The study that nobody killed."""
 
     project: Project
     seconds: float
@@ -78,17 +88,19 @@ def make_reference(folder: Path) -> Reference:
     return Reference(project, float(took.read_text()))
 
 
-def cases(kills: int, boundaries: bool, seconds: float, seed: int) -> Iterator[Case]:
-    """Moments drawn over the whole time, the signals in turn, then each stage with one of them."""
+def chains(kills: int, chain: int, stages: int, seconds: float, seed: int) -> Iterator[list[Kill]]:
+    """So many kills in chains of `chain`, then all stages, so many times; the signals in turn."""
     generator = random.Random(seed)
-    for number in range(kills):
-        yield Case(SIGNALS[number % 3], after_seconds=generator.uniform(0, seconds))
-    for number, stage in enumerate(STAGES if boundaries else ()):
-        yield Case(SIGNALS[(number + seed) % 3], after_stage=stage)
+    for start in range(0, kills, chain):
+        moments = sorted(generator.uniform(0, seconds) for _ in range(min(chain, kills - start)))
+        waits = [after - before for before, after in itertools.pairwise([0.0, *moments])]
+        yield [Kill(SIGNALS[(start + n) % 3], after_seconds=wait) for n, wait in enumerate(waits)]
+    for turn in range(stages):
+        yield [Kill(SIGNALS[(turn + n) % 3], after_stage=name) for n, name in enumerate(STAGES)]
 
 
 def marked(mark: str) -> list[str]:
-    """The command lines of processes that were started in a case."""
+    """The command lines of processes that were started in a chain."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -110,42 +122,50 @@ def until(condition: Callable[[], Any], seconds: float) -> bool:
     return False
 
 
-def kill_and_rerun(reference: Reference, folder: Path, case: Case) -> dict[str, Any]:
-    """What came of one case; its folder stays where something is wrong."""
+def kill_and_rerun(reference: Reference, folder: Path, chain: list[Kill]) -> dict[str, Any]:
+    """What came of one chain; its folder stays where something is wrong."""
     shutil.rmtree(folder, ignore_errors=True)
     project = Project.create(folder / "project")
     (folder / "tmp").mkdir()
     environment = {MARK: str(folder), "TMPDIR": str(folder / "tmp")}
-    first = project.start(env=environment)
     try:
-        if case.after_stage:
-            pattern, wanted = STAGES[case.after_stage]
-            until(
-                lambda: len([*project.root.glob(pattern)]) >= wanted or first.poll() is not None,
-                10 * reference.seconds + 60,
-            )
-        else:
-            until(lambda: first.poll() is not None, case.after_seconds or 0.0)
-        ended_before = first.poll() is not None
-        if not ended_before:
-            os.killpg(first.pid, case.signal)
-        began = time.monotonic()
-        first.wait()
-        seconds_to_end = time.monotonic() - began
-        alive = len(marked(str(folder)))
-        again = project.snakemake(env=environment)
-        wrong = faults(reference, project, folder, again.returncode, again.stdout)
+        killed = [kill_once(project, kill, environment) for kill in chain]
+        last = project.snakemake(env=environment)
+        wrong = faults(reference, project, folder, last.returncode, last.stdout)
     finally:
-        project.end(first)
+        for pid in project.processes():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
     if not wrong:
         shutil.rmtree(folder)
+    return {"kills": [kill for kill in killed if kill], "faults": wrong}
+
+
+def kill_once(project: Project, kill: Kill, environment: dict[str, str]) -> dict[str, Any] | None:
+    """Start the workflow and kill it; None where it was over before, or the stage already."""
+    pattern, wanted = STAGES[kill.after_stage] if kill.after_stage else ("", 0)
+
+    def there() -> bool:
+        return bool(pattern) and len([*project.root.glob(pattern)]) >= wanted
+
+    if there():
+        return None
+    process = project.start(env=environment)
+    try:
+        until(lambda: there() or process.poll() is not None, kill.after_seconds or PATIENCE)
+        if process.poll() is not None:
+            return None
+        os.killpg(process.pid, kill.signal)
+        began = time.monotonic()
+        process.wait(timeout=PATIENCE)
+    finally:
+        if process.poll() is None:
+            process.kill()
     return {
-        "case": str(case),
-        "ended_before": ended_before,
-        "exit_code": first.returncode,
-        "seconds_to_end": round(seconds_to_end, 1),
-        "jobs_at_rerun": alive,
-        "faults": wrong,
+        "kill": str(kill),
+        "exit_code": process.returncode,
+        "seconds_to_end": round(time.monotonic() - began, 1),
+        "jobs_left_at_work": len(marked(environment[MARK])),
     }
 
 
@@ -198,26 +218,27 @@ def files_of(root: Path) -> set[str]:
 
 def main() -> None:
     """See the head of this file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description="Kill a workflow and call it again.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=30, help="at moments that are drawn")
+    parser.add_argument("--chain", type=int, default=5, help="kills before the study may end")
+    parser.add_argument("--stages", type=int, default=3, help="chains over all stages")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--boundaries", action="store_true", help="at the end of each stage too")
-    parser.add_argument("--minutes", type=float, default=1e9, help="begin no case after that")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no chain after that")
     options = parser.parse_args()
     began = time.monotonic()
     reference = make_reference(options.folder)
     print(f"the whole takes {reference.seconds:.0f} s", flush=True)
-    for case in cases(options.kills, options.boundaries, reference.seconds, options.seed):
+    for number, chain in enumerate(
+        chains(options.kills, options.chain, options.stages, reference.seconds, options.seed)
+    ):
         if time.monotonic() - began > 60 * options.minutes:
             break
-        found = kill_and_rerun(reference, options.folder / "case", case)
+        folder = options.folder / f"chain-{options.seed}-{number}"
+        found = {"chain": folder.name, **kill_and_rerun(reference, folder, chain)}
         with open(options.folder / "kills.jsonl", "a", encoding="utf-8") as out:
             out.write(json.dumps(found) + "\n")
-        print(json.dumps(found), flush=True)
-        if found["faults"]:
-            kept = options.folder / f"wrong-{time.time():.0f}"
-            (options.folder / "case").rename(kept)
+        print(json.dumps(found, indent=1), flush=True)
 
 
 if __name__ == "__main__":
