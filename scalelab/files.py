@@ -94,14 +94,31 @@ def finished(folder: Path, same: Callable[[dict[str, Any]], bool]) -> dict[str, 
 
 
 def cache_file(name: str) -> Path:
-    """A file in the user's cache folder, for what was measured on this machine."""
+    """A file in the user's cache folder, for what was measured on this machine.
+
+    Where that folder cannot be written to, or there is no home, one among the temporary files that
+    is the user's alone: what was chosen by measurement must be found again by the next job.
+    """
     root = os.environ.get("XDG_CACHE_HOME")
     if not root:
-        try:
+        with contextlib.suppress(RuntimeError):  # a container whose user has no name and no home
             root = str(Path.home() / ".cache")
-        except RuntimeError:  # a container whose user has no name and no home
-            root = tempfile.gettempdir()
-    return Path(root) / "scalelab" / name
+    if root and _takes_files(folder := Path(root) / "scalelab"):
+        return folder / name
+    folder = Path(tempfile.gettempdir(), f"scalelab-{os.getuid()}")
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.lstat().st_uid == os.getuid():
+            return folder / name
+    # Nowhere, which callers know: all is measured anew. A folder of that name that someone else made
+    # may hold anything.
+    return Path(os.devnull, name)
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether a folder can be written to, or made."""
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def canonical(value: Any) -> Any:

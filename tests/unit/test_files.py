@@ -100,3 +100,49 @@ def test_equal_values_have_equal_digests() -> None:
     assert len(files.digest(first)) == 12
     with pytest.raises(ValueError):
         files.digest({"a": float("nan")})
+
+
+def no_home() -> Path:
+    """As in a container whose user has no name and no home."""
+    raise RuntimeError("no home")
+
+
+@pytest.mark.parametrize("home", ["file", "closed", "missing", "none"])
+def test_a_cache_that_cannot_be_where_it_belongs_is_found_again_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    may = os.access
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    # For root no folder is closed.
+    monkeypatch.setattr("os.access", lambda path, mode: path != closed and may(path, mode))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if home == "none":
+        monkeypatch.setattr(Path, "home", no_home)
+    else:
+        monkeypatch.setenv("HOME", str(tmp_path / home))
+    found = files.cache_file("speed.json")
+    usual = tmp_path / "missing/.cache/scalelab"
+    own = tmp_path / f"scalelab-{os.getuid()}"
+    assert found == (usual if home == "missing" else own) / "speed.json"
+    files.write_json(found, {"is": "kept"})
+    assert files.cache_file("speed.json") == found
+    if home != "missing":
+        assert own.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_cache_folder_that_someone_else_made_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    own = os.getuid()
+    monkeypatch.setattr("os.getuid", lambda: own + 1)
+    (tmp_path / f"scalelab-{own + 1}").symlink_to(elsewhere)
+    with pytest.raises(OSError):
+        files.write_json(files.cache_file("speed.json"), {})
+    assert [*elsewhere.iterdir()] == []
