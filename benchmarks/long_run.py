@@ -2,9 +2,9 @@
 
     python benchmarks/long_run.py [--steps 1000000] [--keep FOLDER] [--json FILE]
 
-A study of ten runs is made without training (`growth_study.py`); one of them then has a metrics.jsonl
-with a line for each of so many steps, where training itself would write some hundreds. fit, figures
-and report read it as the workflow calls them. Then runs from elsewhere are imported: a Trainer's
+A study of ten runs is made without training (`growth_study.py`); one of them then has a log with
+a line for each of so many steps, where training itself would write some hundreds. fit, figures and
+report read it as the workflow calls them. Then runs from elsewhere are imported: a Trainer's
 state and a table, with an entry for each step. Last, what training keeps of that many steps is put
 into a resume state and taken from it. Times are of the processor: other work disturbs them less.
 """

@@ -110,8 +110,8 @@ def cache_file(name: str) -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.lstat().st_uid == os.getuid():
             return folder / name
-    # Nowhere, which callers know: all is measured anew. A folder of that name that someone else made
-    # may hold anything.
+    # Nowhere: callers then measure anew. A folder of that name that someone else made may hold
+    # anything.
     return Path(os.devnull, name)
 
 

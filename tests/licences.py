@@ -55,12 +55,12 @@ WORDS = {
 """How the texts of licences begin."""
 HEAD = """# Licences of dependencies
 
-What each package of `requirements.lock` says of itself, those for tests and documentation included;
-`python tests/licences.py` writes this page from what is installed, and a test refuses a package whose
-licence is none of these. scalelab is under the Apache License 2.0.
+What each package of `requirements.lock` says of itself, those for tests and documentation
+included; `python tests/licences.py` writes this page from what is installed, and a test refuses a
+package whose licence is none of these. scalelab is under the Apache License 2.0.
 
-Not in the list: what wheels hold of compiled libraries, under licences that their own files name, and
-what torch brings for an accelerator, NVIDIA's libraries under NVIDIA's terms among it.
+Not in the list: what wheels hold of compiled libraries, under licences that their own files name,
+and what torch brings for an accelerator, NVIDIA's libraries under NVIDIA's terms among it.
 
 | licence | packages |
 | --- | --- |
@@ -74,8 +74,8 @@ def locked() -> list[str]:
 
 
 def licence(package: Distribution) -> str:
-    """SPDX expression of a package: the field for it, or else its old field, its classifiers, or the
-    text of its licence; '' where none of them tells."""
+    """SPDX expression of a package: the field for it, or else its old field, its classifiers, or
+    the text of its licence; '' where none of them tells."""
     told = package.metadata
     name = told["Name"]
     classifiers = [word for word in told.get_all("Classifier") or [] if word.startswith("License")]

@@ -31,6 +31,7 @@ AWKWARD = 'it\'s a "test" $HOME/naïve — 模型 🙂'
 NOBODY = 65534
 MEMORY = Path("/sys/fs/cgroup/memory")
 OF_TIME = {"seconds", "tokens_per_second", "peak_flops_per_second", "mfu", "peak_memory_bytes"}
+OF_TIME |= {"provenance", "checkpoint_bytes"}  # a checkpoint holds what made it
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,7 @@ def commands(folder: Path) -> dict[str, Callable[[], list[str]]]:
 def without_time(value: Any) -> Any:
     """A JSON value without what tells of the machine and the hour."""
     if isinstance(value, dict):
-        left = {key: one for key, one in value.items() if key not in OF_TIME | {"provenance"}}
-        return {key: without_time(one) for key, one in left.items()}
+        return {key: without_time(one) for key, one in value.items() if key not in OF_TIME}
     return [without_time(one) for one in value] if isinstance(value, list) else value
 
 
