@@ -1,6 +1,7 @@
 """Files that are whole or absent: written to a temporary name, synced, then renamed."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import math
@@ -18,39 +19,86 @@ from scalelab.errors import UserError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends well.
 
-    The temporary file is removed when the block raises, so nothing half-written stays.
+    The temporary file is removed when the block raises, so nothing half-written stays. One that a
+    killed process left is removed when the same path is written again.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        _sync(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _temporary(path, folder=False) as temporary:
+        try:
+            yield temporary
+            _sync(temporary)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Like `atomic_path` for a folder; an older folder of that name is replaced."""
     path = Path(path)
+    with _temporary(path, folder=True) as temporary:
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file() and not file.is_symlink():
+                    _sync(file)
+            os.chmod(temporary, 0o777 & ~_umask())
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, folder: bool) -> Iterator[Path]:
+    """A new file or folder beside `path`, locked for as long as this process is at work on it: the
+    system frees the lock when a process dies, however it dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    names = {"dir": path.parent, "prefix": f".{path.name}.", "suffix": ".tmp"}
+    _sweep(path.parent, names["prefix"])
+    while True:
+        if folder:
+            name = tempfile.mkdtemp(**names)
+            try:
+                handle = os.open(name, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
+        else:
+            handle, name = tempfile.mkstemp(**names)
+        try:
+            _lock(handle)
+            # Another process may have swept it in between, as it may above.
+            if os.path.exists(name):
+                yield Path(name)
+                return
+        finally:
+            os.close(handle)
+
+
+def _sweep(folder: Path, prefix: str) -> None:
+    """Remove temporary files and folders of that name whose processes are gone."""
+    for entry in os.scandir(folder):
+        if not (entry.name.startswith(prefix) and entry.name.endswith(".tmp")):
+            continue
+        with contextlib.suppress(OSError):
+            handle = os.open(entry.path, os.O_RDONLY)
+            try:
+                if _lock(handle):
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    (shutil.rmtree if is_folder else os.unlink)(entry.path)
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Whether an open file or folder is now locked by us; never where a disk knows no locks."""
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file() and not file.is_symlink():
-                _sync(file)
-        os.chmod(temporary, 0o777 & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

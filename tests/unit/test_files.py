@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,3 +149,46 @@ def test_a_cache_folder_that_someone_else_made_is_not_used(
     with pytest.raises(OSError):
         files.write_json(files.cache_file("speed.json"), {})
     assert [*elsewhere.iterdir()] == []
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from scalelab import files
+with getattr(files, sys.argv[1])(sys.argv[2]) as temporary:
+    (temporary / "part" if temporary.is_dir() else temporary).write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("kind", ["atomic_path", "atomic_folder"])
+def test_what_a_killed_process_left_is_removed_when_it_is_written_again(
+    tmp_path: Path, kind: str
+) -> None:
+    words = [sys.executable, "-c", KILLED, kind, str(tmp_path / "a")]
+    assert subprocess.run(words).returncode == -signal.SIGKILL
+    assert [path.name.endswith(".tmp") for path in tmp_path.iterdir()] == [True]
+    write = getattr(files, kind)
+    with write(tmp_path / "other"):
+        assert len([*tmp_path.glob(".a.*.tmp")]) == 1, "not of this file"
+    with write(tmp_path / "a") as mine, write(tmp_path / "a") as others:
+        assert mine.exists() and others.exists(), "a process at work keeps its own"
+        assert len([*tmp_path.glob(".a.*.tmp")]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "other"]
+
+
+def test_a_file_that_was_swept_before_it_was_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, swept = files._lock, []
+
+    def late(handle: int) -> bool:
+        if not swept:
+            (path,) = tmp_path.glob(".a.*.tmp")
+            path.unlink()
+            swept.append(path)
+        return lock(handle)
+
+    monkeypatch.setattr(files, "_lock", late)
+    files.write_text(tmp_path / "a", "text")
+    assert swept and (tmp_path / "a").read_text() == "text"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
