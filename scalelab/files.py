@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from scalelab.errors import UserError
+from scalelab.errors import UserError, shown
 
 
 @contextlib.contextmanager
@@ -101,8 +101,20 @@ def _lock(handle: int) -> bool:
     return True
 
 
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8: one of bytes that are none holds lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically; a `UserError` where it holds a name that is none."""
+    if not is_text(text):
+        line = next(line for line in text.splitlines() if not is_text(line))
+        raise UserError(f"{path}: found {shown(line.strip())}, a name that is not UTF-8; rename it")
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 

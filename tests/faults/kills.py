@@ -130,8 +130,9 @@ def kill_and_rerun(reference: Reference, folder: Path, chain: list[Kill]) -> dic
     environment = {MARK: str(folder), "TMPDIR": str(folder / "tmp")}
     try:
         killed = [kill_once(project, kill, environment) for kill in chain]
-        last = project.snakemake(env=environment)
-        wrong = faults(reference, project, folder, last.returncode, last.stdout)
+        code = project.start(env=environment).wait()
+        said = (project.root / "run.log").read_text(encoding="utf-8")
+        wrong = faults(reference, project, folder, code, said)
     finally:
         for pid in project.processes():
             with contextlib.suppress(OSError):

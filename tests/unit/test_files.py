@@ -192,3 +192,10 @@ def test_a_file_that_was_swept_before_it_was_locked_is_made_anew(
     files.write_text(tmp_path / "a", "text")
     assert swept and (tmp_path / "a").read_text() == "text"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_name_that_is_no_text_is_one_sentence_and_nothing_is_written(tmp_path: Path) -> None:
+    name = os.fsdecode(b"bad\xff.txt")
+    with pytest.raises(UserError, match=r"a: found .*bad\\udcff.txt.*a name that is not UTF-8"):
+        files.write_json(tmp_path / "a", {"names": ["good.txt", name]})
+    assert [*tmp_path.iterdir()] == []
