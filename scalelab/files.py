@@ -1,6 +1,7 @@
 """Files that are whole or absent: written to a temporary name, synced, then renamed."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -44,11 +45,25 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
                 if file.is_file() and not file.is_symlink():
                     _sync(file)
             os.chmod(temporary, 0o777 & ~_umask())
-            if path.exists():
-                shutil.rmtree(path)
-            os.replace(temporary, path)
+            _replace_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Put a folder in the place of another, while others may do the same: the last one wins."""
+    old = new.with_name(f"{new.name}.old.tmp")  # a name that is swept
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, old)
+        try:
+            os.rename(new, path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager

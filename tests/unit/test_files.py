@@ -199,3 +199,24 @@ def test_a_name_that_is_no_text_is_one_sentence_and_nothing_is_written(tmp_path:
     with pytest.raises(UserError, match=r"a: found .*bad\\udcff.txt.*a name that is not UTF-8"):
         files.write_json(tmp_path / "a", {"names": ["good.txt", name]})
     assert [*tmp_path.iterdir()] == []
+
+
+CROWD = """
+import sys
+from pathlib import Path
+from scalelab import files
+folder, mine = Path(sys.argv[1]), sys.argv[2]
+for _ in range(60):
+    files.write_text(folder / "file", 1000 * mine)
+    with files.atomic_folder(folder / "folder") as temporary:
+        (temporary / "file").write_text(mine)
+"""
+
+
+def test_processes_that_write_the_same_at_once_leave_what_one_of_them_wrote(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", CROWD, str(tmp_path)]
+    crowd = [subprocess.Popen([*words, name]) for name in "abc"]
+    assert [process.wait() for process in crowd] == [0, 0, 0]
+    assert (tmp_path / "file").read_text() in {1000 * name for name in "abc"}
+    assert (tmp_path / "folder" / "file").read_text() in set("abc")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
