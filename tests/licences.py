@@ -1,6 +1,7 @@
 """Licences of the locked packages, from what is installed: `python tests/licences.py` writes
 docs/licences.md anew."""
 
+import argparse
 import importlib.metadata
 import re
 from importlib.metadata import Distribution
@@ -140,4 +141,5 @@ def page(found: dict[str, str]) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description="Write docs/licences.md anew.").parse_args()
     PAGE.write_text(page(licences()), encoding="utf-8")
