@@ -71,17 +71,17 @@ def _temporary(path: Path, folder: bool) -> Iterator[Path]:
     """A new file or folder beside `path`, locked for as long as this process is at work on it: the
     system frees the lock when a process dies, however it dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    names = {"dir": path.parent, "prefix": f".{path.name}.", "suffix": ".tmp"}
-    _sweep(path.parent, names["prefix"])
+    prefix = f".{path.name}."
+    _sweep(path.parent, prefix)
     while True:
         if folder:
-            name = tempfile.mkdtemp(**names)
+            name = tempfile.mkdtemp(".tmp", prefix, path.parent)
             try:
                 handle = os.open(name, os.O_RDONLY)
             except FileNotFoundError:
                 continue
         else:
-            handle, name = tempfile.mkstemp(**names)
+            handle, name = tempfile.mkstemp(".tmp", prefix, path.parent)
         try:
             _lock(handle)
             # Another process may have swept it in between, as it may above.
