@@ -190,12 +190,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Call four verbs in many environments.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--python", default=sys.executable, help="one that each user may start")
-    parser.add_argument("--only", help="environments whose name holds this")
+    parser.add_argument("--only", nargs="+", help="environments whose names hold one of these")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     usual: dict[str, Any] = {}
     for name, there in environments(options.folder).items():
-        if options.only and name != "usual" and options.only not in name:
+        wanted = options.only is None or any(word in name for word in options.only)
+        if name != "usual" and not wanted:
             continue
         if there.before and not shutil.which(there.before[0]):
             print(f"{name}: left out, no {there.before[0]} here", flush=True)
