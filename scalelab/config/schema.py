@@ -158,6 +158,12 @@ class TrainingConfig:
     be clearly faster. tf32 needs CUDA; fp16 scales the loss."""
     compile: bool = False
     """Use torch.compile: minutes to start, worth it on CUDA for long runs."""
+    distil_weight: Share = 0.0
+    """What the distribution of a teacher weighs in the loss: 0 is no teacher, 1 the teacher alone.
+    The teacher is the largest size of the ladder, trained without one, so the study needs 0 too:
+    axes: {training.distil_weight: [0, 0.5, 1]}."""
+    distil_temperature: Rate = 1.0
+    """What the logits of teacher and student are divided by where they are compared."""
     checkpoint_activations: bool = False
     """Keep of each block its input alone and compute the rest again in the backward pass: less
     memory, about a third more FLOPs, the same loss."""

@@ -1,5 +1,6 @@
 """The report card of a corpus: what it holds, on one page, gathered document by document."""
 
+import contextlib
 import hashlib
 import heapq
 from collections import Counter
@@ -25,7 +26,7 @@ class Card:
     whose hashes are least, so it does not depend on the order in which they come.
     """
 
-    def __init__(self, sample: int = SAMPLE) -> None:
+    def __init__(self, sample: int = SAMPLE, languages: bool = True) -> None:
         self._documents = self._bytes = self._tokens = 0
         self._lengths: Counter[int] = Counter()
         self._tokens_by_length: Counter[int] = Counter()
@@ -33,10 +34,10 @@ class Card:
         self._longest = 0
         self._room = sample
         self._sample: list[tuple[int, str]] = []
-        try:
-            self._languages: Languages | None = Languages()
-        except UserError:
-            self._languages = None  # an optional library: the card then says unknown
+        self._languages: Languages | None = None
+        if languages:
+            with contextlib.suppress(UserError):  # an optional library: the card then says unknown
+                self._languages = Languages()
 
     def add(self, text: str, token_count: int) -> None:
         """Count one document of `token_count` tokens, separators left out."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scalelab.corpus import tokenizer as tok
+from scalelab.corpus.canaries import Planted
 from scalelab.corpus.card import Card
 from scalelab.corpus.clean import Cleaned, text_sha256
 from scalelab.corpus.coder import Coder
@@ -19,6 +20,7 @@ from scalelab.corpus.split import HeldOut, Split
 from scalelab.corpus.store import Kept
 from scalelab.errors import UserError
 from scalelab.files import atomic_path, digest, file_sha256, write_json
+from scalelab.plan.symbols import SYMBOLS
 from scalelab.provenance import manifest as provenance
 
 DEFAULT_WINDOW = 32
@@ -40,11 +42,13 @@ def write(
     rows: Rows,
     table: np.ndarray,
     steps: dict[str, Any],
+    planted: Planted | None,
     report: Report,
 ) -> dict[str, Any]:
     """Write train.bin, tuning.bin, test.bin, their documents, the tokenizer, card and manifest.
 
-    `steps` are the counts of cleaning, empty where none was asked for.
+    `steps` are the counts of cleaning, empty where none was asked for; `planted` is the training
+    split with canaries in it, None where there are none.
 
     Returns:
         The manifest, which is written last.
@@ -57,8 +61,12 @@ def write(
         raise UserError("corpus: too small: no text is left for training")
     out.mkdir(parents=True, exist_ok=True)
     rest = cleaned.documents[parts.zone :]
+    documents, size = len(rest), int(rest.sizes.sum())
+    if planted is not None:
+        train = planted.stream
+        documents, size = documents + planted.facts["documents"], size + planted.facts["bytes"]
     used = _counts(train, coder.size)
-    splits = {"train": _summary(used, int(rest.sizes.sum()), len(rest), coder.separator_id)}
+    splits = {"train": _summary(used, size, documents, coder.separator_id)}
     width = spec["config"]["overlap_tokens"] or DEFAULT_WINDOW
     overlap: dict[str, Any] = {
         "window_tokens": width,
@@ -92,6 +100,8 @@ def write(
     names += [f"{held.name}.docs.json" for held in parts.heldout]
     files = {name: file_sha256(out / name) for name in names}
     hashed = {name: sha for name, sha in files.items() if not name.endswith(".docs.json")}
+    if planted is not None:
+        hashed["canaries"] = digest(planted.facts, 64)  # controls stand in no file
     data_hash = digest(hashed, 64)
     manifest: dict[str, Any] = {
         "id": digest(spec),
@@ -110,6 +120,7 @@ def write(
         "read": read.as_dict(),
         "removed": cleaned.removed.as_dict(),
         **({"cleaning": steps} if steps else {}),
+        **({"canaries": planted.facts} if planted else {}),
         "overlap": overlap,
         "files": files,
         "spec": spec,
@@ -119,7 +130,7 @@ def write(
     if truth is not None:
         manifest["truth"] = truth
     manifest["provenance"] = provenance(spec, data_hash)
-    card = Card()
+    card = Card(languages=spec["config"]["source"] not in SYMBOLS)
     for text, tokens in zip(cleaned.documents.texts(), rows.lengths.tolist(), strict=True):
         card.add(text, tokens)
     write_json(out / "card.json", card.as_dict(manifest))

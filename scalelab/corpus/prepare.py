@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from scalelab import __version__
 from scalelab.config import CorpusConfig
 from scalelab.corpus import coder as coding
+from scalelab.corpus.canaries import plant
 from scalelab.corpus.clean import collect, select
 from scalelab.corpus.cleaning import cleaning
 from scalelab.corpus.coder import Coder
@@ -143,7 +144,8 @@ def _made(
     for size in cleaned.documents.sizes[parts.used : parts.zone].tolist():
         removed.add(UNUSED, size)
     coder.check(cleaned.documents[: parts.used], rows[: parts.used])
-    return write(spec, out, read, cleaned, coder, parts, rows, table, steps, report)
+    planted = plant(spec, coder, rows, parts.zone, store.folder / "planted.bin", report)
+    return write(spec, out, read, cleaned, coder, parts, rows, table, steps, planted, report)
 
 
 def _read(

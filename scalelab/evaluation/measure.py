@@ -9,9 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from scalelab.corpus.coder import load as load_coder
 from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
-from scalelab.evaluation.measures import FEWEST, NotMeasured, Subject, get
+from scalelab.evaluation.measures import (
+    FEWEST,
+    NotMeasured,
+    Planted,
+    Subject,
+    get,
+    without_canaries,
+)
 from scalelab.files import read_json, write_json
 from scalelab.plan.labels import label_of
 from scalelab.provenance import manifest
@@ -47,7 +55,8 @@ def take(
     }
     began = time.monotonic()
     try:
-        found = get(settings["measure"])(subject_of(run_folder, run, corpus, settings, threads))
+        subject = subject_of(run_folder, run, corpus, corpus_folder, settings, threads)
+        found = get(settings["measure"])(subject)
         result["estimates"] = {name: asdict(one) for name, one in found.items()}
         result["seconds"] = round(time.monotonic() - began, 3)
     except NotMeasured as reason:
@@ -59,7 +68,12 @@ def take(
 
 
 def subject_of(
-    folder: Path, run: dict[str, Any], corpus: Corpus, settings: dict[str, Any], threads: int
+    folder: Path,
+    run: dict[str, Any],
+    corpus: Corpus,
+    corpus_folder: Path,
+    settings: dict[str, Any],
+    threads: int,
 ) -> Subject:
     """The model of a run and the text that it is asked about; `NotMeasured` where there is none."""
     if run["status"] != "ok":
@@ -71,14 +85,28 @@ def subject_of(
         of = "documents as long as" if alone else "windows of"
         raise NotMeasured(f"{len(windows)} {of} its context, expected {FEWEST} or more")
     machine.set_up(threads)
+    model = open_checkpoint(folder / "checkpoint")
     return Subject(
-        model=open_checkpoint(folder / "checkpoint"),
+        model=model,
         windows=windows,
         blocks=partial(blocks_of, corpus, run, most),
         known=np.unique(corpus.tokens[settings["split"]]),
         separator=corpus.separator,
         seed=settings["seed"],
+        decode=decoder_of(model, folder / "checkpoint"),
+        planted=partial(planted_in, corpus_folder, corpus, run),
     )
+
+
+def decoder_of(model: Any, folder: Path) -> Callable[[np.ndarray], list[str]] | None:
+    """Texts of ids (W, T) by the tokenizer of a checkpoint, for a model that `generate`s."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not (model.can_generate() and path.is_file()):
+        return None
+    tokenizer = Tokenizer.from_file(str(path))
+    return lambda ids_WT: list(tokenizer.decode_batch(ids_WT.tolist(), skip_special_tokens=False))
 
 
 def blocks_of(corpus: Corpus, run: dict[str, Any], most: int, seen: bool) -> np.ndarray:
@@ -86,19 +114,45 @@ def blocks_of(corpus: Corpus, run: dict[str, Any], most: int, seen: bool) -> np.
 
     At most `most` of each, evenly apart in the order in which they were seen.
     """
+    data, context = batches_of(corpus, run), run["spec"]["model"]["context"]
+    ended = min(run["D"] // context, data.unique or len(data.order))
+    order = data.order[:ended] if seen else data.order[ended:]
+    if len(order) > most:
+        order = order[np.linspace(0, len(order) - 1, most).round().astype(int)]
+    return np.asarray(data.tokens[order[:, None] * context + data.offsets], dtype=np.int64)
+
+
+def batches_of(corpus: Corpus, run: dict[str, Any]) -> Batches:
+    """What a run was trained on, in its order."""
     recipe, context = run["spec"]["training"], run["spec"]["model"]["context"]
-    data = Batches(
+    return Batches(
         corpus.tokens["train"],
         context,
         recipe["batch_tokens"],
         run["spec"]["seed"],
         recipe.get("unique_tokens"),
     )
-    ended = min(run["D"] // context, data.unique or len(data.order))
-    order = data.order[:ended] if seen else data.order[ended:]
-    if len(order) > most:
-        order = order[np.linspace(0, len(order) - 1, most).round().astype(int)]
-    return np.asarray(data.tokens[order[:, None] * context + data.offsets], dtype=np.int64)
+
+
+def planted_in(folder: Path, corpus: Corpus, run: dict[str, Any]) -> Planted:
+    """The canaries of a corpus, and how often a run saw each whole: not cut by the end of a block.
+
+    Raises:
+        NotMeasured: the corpus has none.
+    """
+    facts = corpus.manifest.get("canaries")
+    if facts is None:
+        return without_canaries()
+    data, context = batches_of(corpus, run), run["spec"]["model"]["context"]
+    views = data.views(run["D"] // context)
+    seen = []
+    for canary in facts["canaries"]:
+        places = np.array(canary["places"], dtype=np.int64)
+        blocks = places // context
+        # A block's last target is the first token of the one after it.
+        whole = places + canary["tokens"] <= (blocks + 1) * context + 1
+        seen.append(int(views[blocks[whole]].sum()))
+    return Planted(facts["canaries"], facts["space"], np.array(seen), load_coder(folder).encode)
 
 
 def open_checkpoint(folder: Path) -> Any:

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from scalelab.corpus.shards import Corpus, EvaluationSet, load, load_set
 from scalelab.errors import UserError
 from scalelab.evaluation.columns import EXTENT, SCORES
 from scalelab.evaluation.perplexity import held_out, token_losses
 from scalelab.files import read_json, write_json
-from scalelab.models import LanguageModel, attend_to, build, load_weights
-from scalelab.plan.families import Shape
+from scalelab.models import LanguageModel
+from scalelab.models.checkpoint import load_model
 from scalelab.plan.labels import label_of
 from scalelab.provenance import manifest
 from scalelab.training import machine
@@ -127,23 +125,6 @@ def _score(
         "bytes": score.bytes,
         "text_sha256": text.sha256,
     }
-
-
-def load_model(
-    run_folder: Path, run: dict[str, Any], separator: int
-) -> tuple[LanguageModel, Shape]:
-    """The model of a finished run, read from its checkpoint; it attends as it was trained to."""
-    path = run_folder / "checkpoint" / "model.safetensors"
-    try:
-        weights = load_file(path)
-    except (FileNotFoundError, SafetensorError) as error:
-        raise UserError(f"{path}: expected the weights of the run, but {error}") from None
-    shape = Shape(**run["spec"]["model"])
-    model = build(shape, seed=0)
-    load_weights(model, shape, weights)
-    attention = run["spec"]["training"].get("attention", "stream")
-    attend_to(model, shape.family, attention, separator)
-    return model, shape
 
 
 def documents(corpus: Corpus, split: str) -> np.ndarray:

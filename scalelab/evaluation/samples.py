@@ -18,9 +18,10 @@ from tokenizers import Tokenizer
 from scalelab.corpus import coder
 from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
-from scalelab.evaluation.run import load_model
 from scalelab.files import read_json, write_json
 from scalelab.models import LanguageModel
+from scalelab.models.checkpoint import load_model
+from scalelab.plan.symbols import SYMBOLS
 from scalelab.provenance import manifest
 from scalelab.seeds import stream
 from scalelab.training import machine
@@ -66,7 +67,7 @@ def samples(
     """Write the continuations of the best run of each size to `out`.
 
     A size whose checkpoint is gone, or whose family does not give its logits, has a reason in the
-    place of texts.
+    place of texts. Runs on pixels and samples are left out.
 
     Raises:
         UserError: a file is missing or damaged, or a setting is not positive.
@@ -75,7 +76,10 @@ def samples(
         value = getattr(settings, name)
         if not (math.isfinite(value) and value > 0):
             raise UserError(f"{name}: found {value}, expected a positive number")
-    rows = thinned(best_of_sizes(read_rows(runs_csv)), settings.most_sizes)
+    table = read_rows(runs_csv)
+    texts = {name for name in {row["corpus"] for row in table} if _is_text(corpora / name)}
+    rows = [row for row in table if row["corpus"] in texts]
+    rows = thinned(best_of_sizes(rows), settings.most_sizes)
     result: dict[str, Any] = {"settings": asdict(settings), "prompts": [], "sizes": []}
     prompts: list[Prompt] = []
     if rows:
@@ -85,20 +89,26 @@ def samples(
         prompts = choose_prompts(load(first), coder.load(first).tokenizer, settings, length)
         machine.set_up(threads)
     for row in rows:
-        texts, reason = _texts(row, runs_root, corpora, prompts, settings)
+        written, reason = _texts(row, runs_root, corpora, prompts, settings)
         result["sizes"].append(
             {
                 **{key: row[key] for key in ("id", "label")},
                 **{key: float(row[key]) for key in ("N", "D", "loss_nats")},
-                "texts": texts,
+                "texts": written,
                 "reason": reason,
             }
         )
-        report(f"samples: {row['label']}: {reason or f'{len(texts)} texts'}")
+        report(f"samples: {row['label']}: {reason or f'{len(written)} texts'}")
     result["prompts"] = [asdict(prompt) for prompt in prompts]
     result["provenance"] = manifest([asdict(settings), [row["id"] for row in rows]])
     write_json(out, result)
     return result
+
+
+def _is_text(corpus: Path) -> bool:
+    """Whether a corpus is text; pixels and samples say nothing to a reader."""
+    spec = read_json(corpus / "manifest.json")["spec"]
+    return spec["config"]["source"] not in SYMBOLS
 
 
 COLUMNS = ("id", "label", "status", "N", "loss_nats", "context", "corpus")

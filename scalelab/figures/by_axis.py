@@ -59,7 +59,7 @@ def _law_axes(axes: "Axes", answer: Mapping[str, Any]) -> None:
     series.log_axis(axes, "x", *series.log_range([x for x, _ in points]), inches=2.6)
     series.log_axis(axes, "y", *series.log_range([y for _, y in points]), inches=1.9)
     axes.set_xlabel(numbers.column_label(answer))
-    axes.set_ylabel(f"held-out loss ({numbers.loss_unit(answer['y'])})")
+    axes.set_ylabel(numbers.loss_label(answer))
 
 
 def _intervals(

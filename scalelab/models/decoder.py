@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from scalelab.models.layers.documents import restarts
-from scalelab.models.layers.head import head_loss, head_losses
+from scalelab.models.layers.head import all_logits, head_loss, head_losses
 from scalelab.models.layers.rotary import angles
 from scalelab.models.registry import LanguageModel
 from scalelab.plan.families import Shape
@@ -56,6 +56,11 @@ class Decoder(LanguageModel):
         hidden, penalty = self._run(inputs_BT)
         loss = head_loss(self._biased(hidden), self._head(), targets_BT, self.head_dtype)
         return loss if penalty is None else loss + (penalty - penalty.detach())
+
+    def predictions(self, inputs_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits, (B, T, V), and the penalty of the blocks, if they have one."""
+        hidden, penalty = self._run(inputs_BT)
+        return all_logits(self._biased(hidden), self._head()), penalty
 
     def losses(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
         """Loss in nats by token, (B, T)."""

@@ -28,6 +28,10 @@ class LanguageModel(nn.Module, ABC):
     """Attention and positions begin anew at this token; None: they run over the whole sequence."""
 
     @abstractmethod
+    def predictions(self, inputs_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits in fp32, (B, T, V), and what training adds to the gradient of its loss, if any."""
+
+    @abstractmethod
     def losses(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
         """Loss in nats by token, (B, T)."""
 

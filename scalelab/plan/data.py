@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from scalelab.config import CorpusConfig, HubConfig, PartConfig, SourceConfig
 from scalelab.errors import UserError
-from scalelab.plan import cleaning, files, hub, synthetic, tokenizers
+from scalelab.plan import cleaning, files, hub, symbols, synthetic, tokenizers
 
 FALLBACK = ("torch", "transformers", "datasets", "snakemake", "pandas", "wandb", "scipy")
 """Roots of `runtime` where scalelab runs from a source folder and is not installed."""
@@ -39,7 +39,7 @@ def settings(config: CorpusConfig) -> dict[str, Any]:
     A later key that stands at its default is left out, so that a new version of scalelab with a
     new key finds the corpora that an earlier one made.
     """
-    plain = dataclasses.asdict(config)
+    plain = dataclasses.asdict(symbols.as_read(config))
     given = given_keys(plain, CorpusConfig) | {key: plain[key] for key in FIRST_KEYS}
     if config.mixture:
         given["mixture"] = [
@@ -72,14 +72,15 @@ def _default(item: "dataclasses.Field[Any]") -> Any:
 def fingerprint(config: CorpusConfig) -> dict:
     """What the text of a corpus depends on, without reading the text of packages.
 
-    For the sources python and docstrings: `{"python": version, "packages": {name: version}}`, the
-    standard library under the name `stdlib`. For gcide: `{"packages": {name: version}}`. For files:
-    `{"files": [{"name", "bytes", "sha256"}]}` sorted by name (`files.describe`). For hub:
-    `{"hub": {"commit"}}` (`hub.identity`). For mixture: `{"mixture": [...]}`, one a part. For
-    synthetic nothing, since its configuration says all. A tokenizer made elsewhere adds
-    `"tokenizer"`, its files (`tokenizers.identity`); `cleaning` adds `"cleaning"`, the versions of
-    its libraries by step; `benchmarks` adds `"benchmarks"`, entries as for files. Two equal
-    fingerprints and two equal configurations give equal corpora.
+    For the sources python, docstrings and packages: `{"python": version, "packages": {name:
+    version}}`, the standard library under the name `stdlib`. For gcide: `{"packages": {name:
+    version}}`. For files: `{"files": [{"name", "bytes", "sha256"}]}` sorted by name
+    (`files.describe`). For hub: `{"hub": {"commit"}}` (`hub.identity`). For mixture: `{"mixture":
+    [...]}`, one a part. For synthetic and series nothing, since their configuration says all; for
+    images as for gcide. A tokenizer made elsewhere adds `"tokenizer"`, its files
+    (`tokenizers.identity`); `cleaning` adds `"cleaning"`, the versions of its libraries by step;
+    `benchmarks` adds `"benchmarks"`, entries as for files. Two equal fingerprints and two equal
+    configurations give equal corpora.
 
     Raises:
         UserError: a setting does not go with the source synthetic; a package is not installed; a
@@ -87,6 +88,7 @@ def fingerprint(config: CorpusConfig) -> dict:
             file.
     """
     synthetic.check(config)
+    symbols.check(config)
     tokenizers.check(config)
     found = {**_of_text(config), **tokenizers.identity(config.tokenizer)}
     steps = cleaning.versions(config)
@@ -114,13 +116,16 @@ def _of_text(config: CorpusConfig) -> dict[str, Any]:
         raise UserError(f"corpus.mixture: found two parts named {again!r}, expected one of a name")
     if config.source == synthetic.NAME:
         return {}
+    if config.source in symbols.SYMBOLS:
+        drawn = config.source == "images"
+        return {"packages": package_versions([symbols.FONTS])} if drawn else {}
     if config.source == MIXTURE:
         return {"mixture": [_of_part(part) for part in config.mixture]}
     return of_source(config, "corpus")
 
 
 def _of_part(part: PartConfig) -> dict[str, Any]:
-    if part.source in (MIXTURE, synthetic.NAME):
+    if part.source in (MIXTURE, synthetic.NAME, *symbols.SYMBOLS):
         raise UserError(
             f"corpus.mixture: {part.name}: found the source {part.source!r}, expected one that "
             "reads text"
@@ -135,6 +140,11 @@ def of_source(config: SourceConfig, where: str) -> dict[str, Any]:
             f"{where}.hub: found the source {config.source!r} "
             f"{'with' if config.hub else 'without'} this section, expected it with the source "
             "'hub' and with no other"
+        )
+    if bool(config.suffixes) != (config.source == "packages"):
+        raise UserError(
+            f"{where}.suffixes: found {list(config.suffixes)} and the source {config.source!r}, "
+            "expected endings such as .h with the source 'packages' and with no other"
         )
     if config.hub is not None:
         return {"hub": hub.identity(config.hub, f"{where}.hub")}

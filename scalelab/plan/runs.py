@@ -9,6 +9,7 @@ from scalelab.config import Study, check, check_tokens, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.plan import designs
+from scalelab.plan.asked import DAMAGE, column, of_axes, of_measures
 from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count
@@ -17,6 +18,8 @@ from scalelab.plan.measures import measure_settings
 from scalelab.plan.recipe import FORMAT, specification
 from scalelab.plan.sets import set_specifications
 from scalelab.plan.sizes import shape_of
+from scalelab.plan.symbols import of_several_kinds
+from scalelab.plan.teachers import KEY, taught, teacher_id, teacher_of
 from scalelab.plan.trunks import Trunk, saved_share, trunks
 
 SECTIONS = ("model", "training", "corpus")
@@ -24,15 +27,6 @@ SECTIONS = ("model", "training", "corpus")
 
 EVERY = ("cost", "loss_vs_flops", "loss_vs_tokens")
 """Figures that any study has."""
-
-FEWEST_SIZES = 4
-"""Sizes of each value of an axis that a law for each of them takes."""
-
-DAMAGE = {"quantised", "pruned"}
-"""Measures whose excess losses the answer `compression` is made of."""
-
-COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
-"""Columns of runs.csv that bear another name than the key of the study."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +119,13 @@ def build(study: Study) -> Plan:
         unique.setdefault(run.id, run)
     if not unique:
         raise UserError("the study has no runs: its design leaves all of them out")
+    for run in [*unique.values()]:
+        teacher = teacher_id(run.spec)
+        if teacher is not None and teacher not in unique:
+            raise UserError(
+                f"{KEY}: {run.label} has a teacher that the study does not train; give "
+                f"axes.{KEY} and the value 0 among its values"
+            )
     notes = [f"{repeated} repeated runs removed (equal settings)"] if repeated else []
     runs = sorted(_unique_labels(unique.values()), key=lambda run: (-run.flops, run.label))
     sets = set_specifications(study)
@@ -139,10 +140,11 @@ def build(study: Study) -> Plan:
         )
     fits = design.fits if study.fits is None else tuple(map(_fit, study.fits))
     measures = measure_settings(study)
-    answers = {one.get("axis", ""): one for one in design.answers(options)}
-    for one in _axis_answers(study, design, runs):
-        answers.setdefault(one["axis"], one)
-    kinds = {one["answer"] for one in answers.values()}
+    answers = [*design.answers(options)]
+    of_design = {one.get("axis", "") for one in answers}
+    sizes = [(run.setting or {}, run.counts.n_active) for run in runs]
+    answers += [one for one in of_axes(study, design, sizes) if one["axis"] not in of_design]
+    kinds = {one["answer"] for one in answers}
     return Plan(
         study=study,
         corpora=corpora,
@@ -153,12 +155,14 @@ def build(study: Study) -> Plan:
         runs=tuple(runs),
         trunks=shared,
         fits=tuple(fits),
-        answers=(*answers.values(), *_measured(study)),
+        answers=(*answers, *of_measures(study)),
         figures=_figures(
+            study,
             design,
             heldout=bool(fits),
             optimum="optimum" in kinds,
             by_axis="by_axis" in kinds,
+            modalities="modalities" in kinds,
             axis=bool(set(study.axes) - {"model.family"}),  # families have no sizes in common
             evaluation_sets=bool(sets),
             measures=bool(measures),
@@ -219,50 +223,13 @@ def _evaluation(
     return {key: value for key, value in found.items() if key not in left_out}
 
 
-def column(key: str) -> str:
-    """The column of runs.csv that holds a key of the study."""
-    name = key.split(".")[-1]
-    return COLUMNS.get(name, name)
-
-
-def _figures(design: designs.Design, **asked: bool) -> tuple[str, ...]:
+def _figures(study: Study, design: designs.Design, **asked: bool) -> tuple[str, ...]:
     """Kinds of figures: those of every study, of its design, and those that are asked for."""
+    if of_several_kinds(study):  # which have no axis of losses in common
+        return ("cost", "modalities") if asked["modalities"] else ("cost",)
     laws = asked["heldout"]  # without a law there is none to hold out, nor to draw
     of_design = [kind for kind in design.figures if laws or not kind.startswith("scaling_law")]
     return tuple(sorted({*EVERY, *of_design, *(kind for kind, wanted in asked.items() if wanted)}))
-
-
-def _axis_answers(
-    study: Study, design: designs.Design, runs: Sequence[Run]
-) -> Iterator[dict[str, Any]]:
-    """The best value of each axis that can be put on a scale; of others a law for each value, where
-    a ladder has sizes enough."""
-    for key, values in study.axes.items():
-        rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
-        try:
-            numbers = {float(value) for value in rules}
-        except (TypeError, ValueError):
-            if design.name == "ladder" and _sizes_of_each(column(key), runs) >= FEWEST_SIZES:
-                yield {"answer": "by_axis", "axis": column(key)}
-            continue
-        if len(numbers) > 2 and min(numbers) > 0:
-            yield designs.optimum(column(key))
-
-
-def _measured(study: Study) -> Iterator[dict[str, Any]]:
-    """What is read off measures."""
-    if study.evaluation.measures:
-        yield {"answer": "trend"}
-    if DAMAGE & {*study.evaluation.measures}:
-        yield {"answer": "compression"}
-
-
-def _sizes_of_each(name: str, runs: Sequence[Run]) -> int:
-    """Sizes of that value of an axis that has the fewest."""
-    sizes: dict[Any, set[int]] = {}
-    for run in runs:
-        sizes.setdefault((run.setting or {}).get(name), set()).add(run.counts.n_active)
-    return min(len(found) for found in sizes.values())
 
 
 def _expand(
@@ -325,6 +292,9 @@ def _run(
     shape = shape_of(at)
     counts = count(shape)
     spec = specification(at, shape, counts, seed, corpus_id)
+    teacher = teacher_of(at, seed, corpus_id)
+    if teacher is not None:
+        spec = taught(at, spec, teacher)
     told = {**setting, **point.values}
     told.pop("model.width", None)
     words = "".join(f"-{key.split('.')[-1]}{_short(value)}" for key, value in told.items())
@@ -340,7 +310,20 @@ def _run(
 
 def _plain(value: Any) -> Any:
     """What a cell of a table can hold."""
-    return value if isinstance(value, (int, float, str)) or value is None else _short(value)
+    if value is None or isinstance(value, (int, float, str)):
+        return value
+    return _blend(value) or _short(value)
+
+
+def _blend(value: Any) -> str:
+    """A mixture by its parts and their weights (`english 3 + cpp 1`); empty for anything else."""
+    parts = [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+    if not parts or not all({"name", "weight"} <= part.keys() for part in parts):
+        return ""
+    names = [str(part["name"]) for part in parts]
+    if len({part["weight"] for part in parts}) == 1:  # equal shares
+        return " + ".join(names)
+    return " + ".join(f"{name} {part['weight']}" for name, part in zip(names, parts, strict=True))
 
 
 def _short(value: Any) -> str:
@@ -350,7 +333,7 @@ def _short(value: Any) -> str:
         big = [(unit, size) for unit, size in (("M", 1e6), ("k", 1e3)) if abs(value) >= size]
         text = f"{value / big[0][1]:.4g}{big[0][0]}" if big else f"{value:g}"
     else:
-        text = str(value)
+        text = _blend(value).replace(" ", "") or str(value)
     return "".join(letter if letter.isalnum() or letter in ".+" else "_" for letter in text)
 
 

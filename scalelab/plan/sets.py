@@ -7,10 +7,11 @@ from scalelab.config import SourceConfig, Study
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.plan.data import given_keys, of_source
+from scalelab.plan.symbols import SYMBOLS
 
 FORMAT = 1
 SOURCE_KEYS = tuple(item.name for item in dataclasses.fields(SourceConfig))
-NO_SETS = ("synthetic", "mixture")
+NO_SETS = ("synthetic", "mixture", *SYMBOLS)
 """Sources that have keys of the corpus beside their own: made text, and several sources at once."""
 
 

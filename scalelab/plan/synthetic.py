@@ -39,6 +39,7 @@ def check(config: CorpusConfig) -> None:
             "null",
         ),
         "overlap_tokens": (not config.overlap_tokens, config.overlap_tokens, "0"),
+        "canaries": (config.canaries is None, "such a section", "none"),
         "max_bytes": (config.max_bytes is None, config.max_bytes, "null (see synthetic.tokens)"),
         "min_document_bytes": (
             config.min_document_bytes <= 3 * FACTS,

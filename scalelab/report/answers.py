@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scalelab.evaluation.columns import set_of
 from scalelab.figures import numbers
 from scalelab.figures.optimum import label
 from scalelab.figures.study import Study
 from scalelab.laws.answers.words import digits, sentences
-from scalelab.report import by_axis, compression, latex
+from scalelab.report import by_axis, compression, latex, modalities
 
 COLUMNS = (
     *("answer", "axis", "what", "N", "D", "quantity", "value", "low", "high", "level"),
@@ -18,14 +19,19 @@ FIGURES = {
     "by_axis": ("by_axis",),
     "compression": ("compression",),
     "frontier": ("isoflop", "contours", "approaches"),
+    "modalities": ("modalities",),
     "optimum": ("optimum",),
     "trend": ("measures",),
 }
 """Kinds that show an answer, the leading one first."""
-OWN: dict[str, Any] = {"by_axis": by_axis, "compression": compression}
+OWN: dict[str, Any] = {
+    "by_axis": by_axis,
+    "compression": compression,
+    "modalities": modalities,
+}
 """Answers whose title, caption, table and rows of a file are in a module of their own."""
-MANY = ("trend", "compression")
-"""Answers with a sentence for each column."""
+MANY = ("trend", "compression", "modalities")
+"""Answers with a sentence for each column, way or kind."""
 DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 MINUS = "\N{MINUS SIGN}"
 Row = tuple[Any, ...]
@@ -262,7 +268,8 @@ def macros(study: Study) -> dict[str, str]:
             found |= _triple(f"Rule{name}Exponent", rule["exponent"], block["law"]["interval"])
         elif block["answer"] == "by_axis":
             for value, quantity, (middle, *ends) in by_axis.compared(block):
-                name = "".join(_letters(part) for part in (block["axis"], value, quantity))
+                scored = set_of(block["y"]) or ""
+                name = "".join(map(_letters, (block["axis"], scored, value, quantity)))
                 found |= _triple(f"By{name}", middle, ends)
     return found
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scalelab.evaluation.columns import set_of
 from scalelab.figures import numbers
 from scalelab.figures.optimum import label
 from scalelab.laws.answers.words import digits, with_ends
@@ -14,7 +15,8 @@ QUANTITIES = ("exponent", "above_floor", "exponent_difference", "offset_ratio")
 
 def title(block: Mapping[str, Any]) -> str:
     """Heading of the section."""
-    return f"The law by {label(block['axis'])}"
+    scored = set_of(block["y"])
+    return f"The law by {label(block['axis'])}{f', on the set {scored}' if scored else ''}"
 
 
 def caption(block: Mapping[str, Any]) -> str:
@@ -44,7 +46,8 @@ def table(block: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def csv_rows(block: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """answer, axis, what, N, D, quantity, value, low, high, level, note."""
-    head, level = ("by_axis", block["axis"]), block["level"]
+    scored, level = set_of(block["y"]), block["level"]
+    head = ("by_axis", f"{block['axis']} on {scored}" if scored else block["axis"])
     rows: list[tuple[Any, ...]] = [
         (*head, "all", None, None, "floor", *block["floor"], level, block["y"])
     ]

@@ -25,6 +25,8 @@ def shown(manifest: Mapping[str, Any]) -> dict[str, Any]:
     cleaning = manifest.get("cleaning") or {}
     steps += [(f"cleaning: {name}", count["removed"]) for name, count in cleaning.items()]
     steps += [(f"removed: {name}", tally) for name, tally in removed.items()]
+    if manifest.get("canaries"):
+        steps.append(("planted: canaries", manifest["canaries"]))
     return {
         "id": manifest.get("id", ""),
         "hash": manifest.get("data_hash", ""),

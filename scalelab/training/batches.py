@@ -61,6 +61,10 @@ class Batches:
         both = self.rows[start : start + self.sequences]
         return both[:, :-1].contiguous(), both[:, 1:].contiguous()
 
+    def views(self, blocks: int) -> np.ndarray:
+        """How often each block of the split is among the first `blocks` of all epochs, int64."""
+        return np.bincount(self._blocks(0, blocks), minlength=len(self.order) + 1)
+
     def _blocks(self, start: int, end: int) -> np.ndarray:
         """Blocks at places start to end of the sequence of all epochs, (end - start,)."""
         if self.unique is None:

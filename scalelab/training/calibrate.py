@@ -59,6 +59,7 @@ def seconds_a_step(spec: dict[str, Any], seconds: float) -> float | None:
 
     begin = time.monotonic()
     recipe = {**spec["training"], "unique_tokens": None, "compile": False}
+    recipe.pop("distil", None)  # the passes of a teacher are not timed
     sequences = recipe["batch_tokens"] // spec["model"]["context"]
     recipe["steps"] = max(1, BLOCKS // sequences)
     size = recipe["steps"] * recipe["batch_tokens"] + 1

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the run's folder")
     parser.add_argument("--start", type=Path, metavar="STATE", help="of a trunk (scalelab trunk)")
+    parser.add_argument("--teacher", type=Path, metavar="DIR", help="the run to distil from")
     parser.add_argument("--label", default="", help="name in progress lines")
     add_machine_arguments(parser)
     add_log_argument(parser)
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
                 args.label,
                 args.checkpoint_seconds,
                 args.start,
+                args.teacher,
             )
 
     return in_processes(args, work)

@@ -19,6 +19,7 @@ from scalelab.plan.families import Counts, Shape, count
 from scalelab.seeds import stream
 from scalelab.training import machine, paths, state
 from scalelab.training.batches import Batches
+from scalelab.training.distil import Distilled
 from scalelab.training.distributed import World
 from scalelab.training.optimizer import AdamW, FlatAdamW, ordered
 from scalelab.training.progress import FILE, Interrupted, Progress, orphaned
@@ -84,7 +85,9 @@ class Trainer:
         label: str,
         world: World | None = None,
         trunk_identity: str = "",
+        teacher: LanguageModel | None = None,
     ) -> None:
+        self.teacher = teacher
         self.spec, self.folder, self.identity = spec, folder, identity
         self.trunk_identity = trunk_identity
         self.world = world or World(device=machine.device())
@@ -145,6 +148,9 @@ class Trainer:
     def _compute(self, path: paths.ComputePath, micro: int) -> None:
         path.apply(self.model)
         model: Any = torch.compile(self.model) if self.recipe.get("compile") else self.model
+        if self.teacher is not None:
+            how = self.recipe["distil"]
+            model = Distilled(self.model, self.teacher, how["weight"], how["temperature"])
         self.stepper = Stepper(
             *(model, self.optimizer, path, self.world, micro, self.recipe["clip"]),
             lambda text: self.report(f"{self.label}: {text}"),

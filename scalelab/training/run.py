@@ -23,6 +23,7 @@ from scalelab.plan.labels import label_of
 from scalelab.plan.trunks import common
 from scalelab.provenance import manifest, stage_digest
 from scalelab.training import machine, paths, state
+from scalelab.training.distil import open_teacher
 from scalelab.training.distributed import World, join
 from scalelab.training.loop import Interrupted, Outcome, Trainer, silent, write_metrics
 from scalelab.training.progress import FILE
@@ -50,6 +51,8 @@ class Job:
     world: World
     report: Callable[[str], None]
     label: str
+    teacher: Path | None = None
+    """Folder of the finished run that is the teacher, where there is one."""
 
     @property
     def data_hash(self) -> str:
@@ -67,6 +70,7 @@ class Job:
             self.label,
             self.world,
             self.trunk_identity,
+            open_teacher(self.spec, self.teacher, self.corpus.separator, self.world.device),
         )
         family, attention = self.spec["model"]["family"], self.spec["training"].get("attention")
         attend_to(made.model, family, attention or "stream", self.corpus.separator)
@@ -81,6 +85,7 @@ def job(
     threads: int,
     report: Callable[[str], None],
     label: str,
+    teacher: Path | None = None,
 ) -> Iterator[Job]:
     """Hold a run's folder: the corpus read, the machine set up, other processes joined.
 
@@ -114,6 +119,7 @@ def job(
             world,
             report if world.first else silent,
             label,
+            teacher,
         )
         world.leave()
 
@@ -127,21 +133,23 @@ def train(
     label: str = "",
     checkpoint_seconds: float = 30,
     start: Path | None = None,
+    teacher: Path | None = None,
 ) -> dict[str, Any]:
     """Train one run into `folder` and return what its run.json holds.
 
     Leaves checkpoint/ (opened by `AutoModelForCausalLM.from_pretrained`), metrics.jsonl and, last,
     run.json. A run that was stopped is taken up at its last state; one that is complete is left
     alone; one that diverges or has no memory ends with that status. start: the state of a trunk,
-    whose steps need not be trained again where it is one of this run. Of several processes the
-    first writes and returns; the others return {}.
+    whose steps need not be trained again where it is one of this run. teacher: the folder of the
+    run that it is distilled from. Of several processes the first writes and returns; the others
+    return {}.
 
     Raises:
         UserError: the corpus does not fit the specification, or another process holds the run.
         Interrupted: the process was asked to stop (state saved).
     """
     label = label or label_of(spec)
-    with job(spec, corpus_folder, folder, threads, report, label) as this:
+    with job(spec, corpus_folder, folder, threads, report, label, teacher) as this:
         first = this.world.first
         complete = _complete(this) if first else None
         if this.world.total([float(bool(complete))])[0]:

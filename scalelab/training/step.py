@@ -76,12 +76,14 @@ def micro_sequences(
 class Stepper:
     """Forward, backward and update. `micro` is halved when memory runs out, and stays so.
 
+    model: gives the summed loss; or what is minimised and, beside it, the loss to be told.
+
     collective: the processes take every pass together (sharding), so none can repeat one alone.
     """
 
     def __init__(
         self,
-        model: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        model: Callable[[torch.Tensor, torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]],
         optimizer: Any,
         path: ComputePath,
         world: World,
@@ -150,8 +152,9 @@ class Stepper:
         for start in range(0, len(inputs), self.micro):
             part = slice(start, start + self.micro)
             with autocast(where, self.path):
-                loss = self.model(inputs[part].to(where), targets[part].to(where))
-            (loss if factor == 1 else loss * factor).backward()
+                found = self.model(inputs[part].to(where), targets[part].to(where))
+            objective, loss = found if isinstance(found, tuple) else (found, found)
+            (objective if factor == 1 else objective * factor).backward()
             total += loss.item()
         return total
 

@@ -30,6 +30,7 @@ LAYERS = [
     "logs",
     "sums",
     "config",
+    "parsing",
     "provenance",
     "seeds",
     "plan",

@@ -1,7 +1,6 @@
 """Designs from their file to their report, in small, through the real command line."""
 
 import itertools
-import json
 from typing import Any
 
 import pytest
@@ -9,64 +8,65 @@ from workflow_project import Project, job_counts
 
 pytestmark = pytest.mark.slow
 NO_TOKENS: dict[str, Any] = {"tokens": None}
-ANSWERED: dict[str, dict[str, Any]] = {
-    # Several budgets; a corpus for each vocabulary.
-    "isoflop": {
+
+
+def test_a_design_is_answered_from_its_file_to_its_report(project: Project) -> None:
+    """Several budgets."""
+    changes: dict[str, Any] = {
+        "study": "isoflop",
         "design": {
             "kind": "isoflop",
-            "budgets": [1e9, 2e9, 4e9],
+            "budgets": [1e9, 4e9],
             "sizes": 4,
             "optimum": {"value": 5e3, "at": 1e9},
         },
         "ladder": {"widths": [8, 12, 16, 24, 32, 40]},
         "training": NO_TOKENS,
-    },
-    "vocab": {
+    }
+    project.write("design.yaml", **changes)
+    project.complete(study="design.yaml")
+    rows = project.rows("isoflop")
+    assert {row["status"] for row in rows} == {"ok"}
+    assert {float(row["budget"]) for row in rows} == {1e9, 4e9}
+    (frontier,) = project.json("isoflop/laws.json")["answers"]
+    assert {one["approach"] for one in frontier["approaches"]} >= {"parametric", "isoflop"}
+    folder = project.root / "results" / "isoflop"
+    assert "isoflop" in (folder / "report.html").read_text(encoding="utf-8").lower()
+    assert "isoflop" in {path.stem for path in (folder / "figures").iterdir()}
+    assert job_counts(project.complete("--dry-run", study="design.yaml")) == {}
+
+
+def test_vocabularies_are_compared_with_a_corpus_for_each(project: Project) -> None:
+    changes: dict[str, Any] = {
+        "study": "vocab",
         "corpus": {"tokenizer": "bpe", "test_tokens": 5_000, "tuning_tokens": 2_000},
         "design": {"kind": "vocab", "vocab_sizes": [300, 400, 600]},
         "ladder": {"widths": [16]},
         "training": {"tokens": 20_000},
-    },
-}
-
-
-@pytest.mark.parametrize("kind", ANSWERED)
-def test_a_design_is_answered_from_its_file_to_its_report(project: Project, kind: str) -> None:
-    changes = {"study": kind, **ANSWERED[kind]}
-    project.write("design.yaml", **changes)
-    project.complete(study="design.yaml")
-    laws = project.json(f"{kind}/laws.json")
-    rows = project.rows(kind)
+    }
+    project.write("vocab.yaml", **changes)
+    project.complete("--until", "fit", study="vocab.yaml")
+    rows = project.rows("vocab")
     assert {row["status"] for row in rows} == {"ok"}
-    report = (project.root / "results" / kind / "report.html").read_text(encoding="utf-8")
-    if kind == "isoflop":
-        assert {float(row["budget"]) for row in rows} == {1e9, 2e9, 4e9}
-        (frontier,) = laws["answers"]
-        assert {one["approach"] for one in frontier["approaches"]} >= {"parametric", "isoflop"}
-        assert "isoflop" in report.lower()
-    if kind == "vocab":
-        assert len({row["corpus"] for row in rows}) == 3
-        (best,) = laws["answers"]
-        assert best["axis"] == "vocab"
-        assert len(best["sizes"][0]["points"]) == 3, "compared at equal FLOPs, not at equal tokens"
-        assert laws["fits"] == []
-    figures = {path.stem for path in (project.root / "results" / kind / "figures").iterdir()}
-    expected = {"isoflop": "isoflop", "vocab": "optimum"}[kind]
-    assert expected in figures
-    assert job_counts(project.complete("--dry-run", study="design.yaml")) == {}
+    assert len({row["corpus"] for row in rows}) == 3
+    laws = project.json("vocab/laws.json")
+    (best,) = laws["answers"]
+    assert best["axis"] == "vocab"
+    assert len(best["sizes"][0]["points"]) == 3, "compared at equal FLOPs, not at equal tokens"
+    assert laws["fits"] == []
 
 
-def test_families_are_compared_from_their_file_to_the_report(project: Project) -> None:
+def test_families_are_compared_and_speak(project: Project) -> None:
     """`config/axes/families.yaml` in small: a dense family and a sparse one."""
     changes: dict[str, Any] = {
         "study": "families",
         "axes": {"model.family": ["llama", "moe"]},
-        "ladder": {"widths": [8, 12, 16, 24]},
+        "ladder": {"widths": [8, 16, 24]},
         "training": {"tokens": 20_000},
         "fits": [],
     }
     project.write("families.yaml", **changes)
-    project.complete(study="families.yaml")
+    project.complete("--until", "fit", "samples", study="families.yaml")
     rows = project.rows("families")
     assert {(row["family"], row["status"]) for row in rows} == {("llama", "ok"), ("moe", "ok")}
     for row in rows:
@@ -75,16 +75,11 @@ def test_families_are_compared_from_their_file_to_the_report(project: Project) -
     assert laws["failed"] == [] and laws["fits"] == []
     (block,) = laws["answers"]
     assert (block["axis"], block["x"], block["y"]) == ("family", "N_active", "bits_per_byte")
-    assert [one["sizes"] for one in block["values"]] == [4, 4]
+    assert [one["sizes"] for one in block["values"]] == [3, 3]
     low, high = block["values"][1]["offset_ratio"][1:]
     assert 0.5 < low < high < 2
-    folder = project.root / "results" / "families"
-    assert (folder / "figures" / "by_axis.pdf").is_file()
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "The law by family" in page and "the exponent differs by" in page
-    samples = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
+    samples = project.json("families/samples.json")
     assert {size["reason"] for size in samples["sizes"]} == {None}
-    assert job_counts(project.complete("--dry-run", study="families.yaml")) == {}
 
 
 def test_an_adaptive_study_goes_in_rounds_and_stops(project: Project) -> None:
@@ -101,7 +96,7 @@ def test_an_adaptive_study_goes_in_rounds_and_stops(project: Project) -> None:
     limit = sum(costs[:10]) + costs[-1]
     changes["adaptive"]["max_flops"] = limit
     project.write("adaptive.yaml", **changes)
-    project.complete(study="adaptive.yaml")
+    project.complete("--until", "fit", study="adaptive.yaml")
     folder = project.root / "results" / "adaptive"
     count = len(list((folder / "rounds").glob("*.json")))
     rounds = [project.json(f"adaptive/rounds/{k}.json") for k in range(count)]
@@ -115,7 +110,8 @@ def test_an_adaptive_study_goes_in_rounds_and_stops(project: Project) -> None:
     assert {row["id"] for row in rows} == set(rounds[-1]["runs"])
     assert len(rows) < 15, "not all runs of the design were trained"
     assert "rounds:" in project.json("adaptive/plan.json")["notes"][-1]
-    assert job_counts(project.complete("--dry-run", study="adaptive.yaml")) == {}
+    again = project.complete("--until", "fit", "--dry-run", study="adaptive.yaml")
+    assert job_counts(again) == {}
 
 
 def planned(project: Project) -> Any:

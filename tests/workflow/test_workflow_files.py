@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from workflow_project import ROOT, Project
 
 from scalelab import provenance
+from scalelab.cli import main
 
 pytestmark = pytest.mark.slow
 STUDIES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "config").rglob("*.yaml"))
@@ -83,17 +84,21 @@ def test_the_threads_of_a_run_reach_its_job(bare: Project) -> None:
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_every_shipped_study_can_be_planned_and_started(bare: Project, study: str) -> None:
+def test_every_shipped_study_can_be_planned_and_started(
+    bare: Project, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     content = YAML(typ="safe").load((ROOT / study).read_text(encoding="utf-8"))
-    source = content["corpus"]["source"]
-    planned = call(bare.root, "scalelab", "plan", study, "--no-time")
-    if planned.returncode == 2 and source in OPTIONAL:
-        assert OPTIONAL[source] in planned.stdout
+    source = content["corpus"].get("source")
+    monkeypatch.chdir(bare.root)
+    code = main(["plan", study, "--no-time"])
+    planned, refused = capsys.readouterr()
+    if code == 2 and source in OPTIONAL:
+        assert OPTIONAL[source] in refused
         pytest.skip(f"the text of source {source} is not installed")
-    assert planned.returncode == 0, planned.stdout
+    assert code == 0, refused
     sizes = [
         int(words[2].replace(",", ""))
-        for words in map(str.split, planned.stdout.splitlines())
+        for words in map(str.split, planned.splitlines())
         if len(words) >= 11 and len(words[0]) == 12
     ]
     assert sizes == sorted(sizes) and sizes
@@ -123,31 +128,49 @@ def test_a_mixture_is_prepared_by_the_command_of_any_study(bare: Project) -> Non
     assert told["library"]["bytes"] / told["ours"]["bytes"] == pytest.approx(2, rel=0.1)
 
 
+def test_a_student_waits_for_its_teacher_and_is_shown_it(bare: Project) -> None:
+    axes = {"training.distil_weight": [0, 1]}
+    bare.write("distil.yaml", study="distil", axes=axes, ladder={"widths": [8, 16]}, fits=[])
+    output = bare.complete("--dry-run", "--printshellcmds", study="distil.yaml")
+    jobs = [job for job in output.split("\nrule ") if job.startswith("train:")]
+    assert len(jobs) == 4
+    students = [job for job in jobs if '"distil":' in job]
+    assert len(students) == 2 and "results/runs/" not in jobs[0].split("output:")[0]
+    for job in students:
+        (teacher,) = set(re.findall(r'"teacher":"(\w+)"', job))
+        assert f"results/runs/{teacher}/checkpoint" in job.split("output:")[0]
+        assert f" --teacher results/runs/{teacher} " in job
+
+
 def test_the_default_study_is_the_quickstart(bare: Project) -> None:
     assert bare.jobs(study=None) == bare.jobs(study="config/quickstart.yaml")
 
 
+@pytest.fixture(scope="module")
+def remarked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package with a remark in each module and another docstring wherever there may be one."""
+    package = tmp_path_factory.mktemp("remarked") / "scalelab"
+    shutil.copytree(ROOT / "scalelab", package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in package.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(f"# A remark.\n{rephrased(text)}\n\n# Another.\n", encoding="utf-8")
+    return package
+
+
 @pytest.mark.parametrize("stage", provenance.CODE)
 def test_only_a_change_of_code_changes_the_digest(
-    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, remarked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = tmp_path / "scalelab"
-    shutil.copytree(ROOT / "scalelab", package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(provenance, "PACKAGE", package)
-    digest = provenance.code_digest.__wrapped__
     names = {"family": "gpt2", "source": "docstrings", "measure": "induction"}
     layers = [entry.format(**names) for entry in provenance.CODE[stage]]
-    before = digest(*layers)
-    assert before == provenance.code_digest(*layers), "the copy must not change the digest"
+    before = provenance.code_digest(*layers)
+    monkeypatch.setattr(provenance, "PACKAGE", remarked)
+    digest = provenance.code_digest.__wrapped__
+    assert digest(*layers) == before
     files = [path for path in provenance.code_files(*layers) if path.suffix == ".py"]
     assert files
     assert "config" not in {path.parent.name for path in files}, "settings reach rules as params"
-    for path in files:
-        text = path.read_text(encoding="utf-8")
-        path.write_text(f"# A remark.\n{rephrased(text)}\n\n# Another.\n", encoding="utf-8")
-    assert digest(*layers) == before
-    # Some of them, evenly apart: the digest reads all files anew for each.
-    for path in files[:: max(len(files) // 6, 1)]:
+    for path in files[:: max(len(files) // 6, 1)]:  # some of them, evenly apart
         text = path.read_text(encoding="utf-8")
         path.write_text(text + "\nADDED = 1\n", encoding="utf-8")
         assert digest(*layers) != before, path

@@ -83,7 +83,7 @@ def test_a_removed_width_leaves_the_fit_and_trains_nothing(project: Project) -> 
     trained = {row["id"] for row in project.rows()}
     project.write(ladder={"widths": [8, 12, 24, 32]})
     assert project.jobs() == AFTER_PLAN
-    project.complete()
+    project.complete("--until", "fit")
     rows = project.rows()
     assert [int(row["width"]) for row in rows] == [8, 12, 24, 32]
     laws = project.json("micro/laws.json")
@@ -129,15 +129,16 @@ def test_a_further_set_is_scored_by_every_run_and_trains_nothing(project: Projec
 
 def test_a_further_measure_is_taken_of_every_run_and_trains_nothing(project: Project) -> None:
     project.write(evaluation={"measures": ["calibration"]})
-    assert project.jobs() == {"measure": 5, **AFTER_PLAN}
-    project.complete()
+    output = project.complete("--dry-run", "--printshellcmds")
+    assert job_counts(output) == {"measure": 5, **AFTER_PLAN}
+    assert " --only measures " in output
+    project.complete("--until", "fit")
     rows = project.rows()
     assert len({row["calibration/accuracy"] for row in rows}) == len(WIDTHS)
     answers = project.json("micro/laws.json")["answers"]
     assert [row["column"] for row in answers[0]["rows"]] == [
         f"calibration/{name}" for name in ("accuracy", "overconfidence", "ece")
     ]
-    assert (project.root / "results/micro/figures/measures.pdf").is_file()
 
 
 def test_a_setting_on_the_command_line_counts_as_one_in_the_file(project: Project) -> None:
@@ -206,13 +207,13 @@ def test_a_run_that_diverges_is_recorded_and_stops_nothing(project: Project) -> 
     )
     # The healthy one is a run of the micro study already.
     assert project.jobs(study="diverging.yaml")["train"] == 1
-    project.complete(study="diverging.yaml")
+    project.complete("--until", "fit", study="diverging.yaml")
     healthy, diverged = sorted(project.rows("diverging"), key=lambda row: float(row["lr"]))
     assert healthy["status"] == "ok"
     assert healthy["loss_nats"] in [row["loss_nats"] for row in project.rows()]
     assert (diverged["status"], diverged["loss_nats"]) == ("diverged", "")
     assert diverged["reason"]
-    assert project.jobs(study="diverging.yaml") == {}
+    assert project.jobs("--until", "fit", study="diverging.yaml") == {}
 
 
 def test_results_without_the_memory_of_snakemake_are_still_whole(project: Project) -> None:
@@ -224,11 +225,11 @@ def test_a_study_of_several_d_gains_one_and_trains_that_alone(project: Project) 
     schedule = {"kind": "wsd", "warmup_tokens": 5120, "cooldown": 0.3, "share_trunk": True}
     study = {"ladder": {"widths": [8]}, "training": {"tokens": None, "schedule": schedule}}
     project.write(**study, fits=[], axes={"training.tokens": [60_000, 120_000]})
-    output = project.complete()
+    output = project.complete("--until", "collect")
     assert "2 runs branch from 1 trunks: 23% of the training FLOPs saved" in output
     branched = {row["D"]: int(row["trunk_steps"]) for row in project.rows()}
     assert branched == {"59904": 164, "120064": 328}
-    assert "Nothing to be done" in project.complete()
+    assert "Nothing to be done" in project.complete("--until", "collect")
     project.write(**study, fits=[], axes={"training.tokens": [60_000, 90_000, 120_000]})
     jobs = project.jobs()
     # The state at the third end follows that at the new second one; no other run is trained.

@@ -17,6 +17,7 @@ from scalelab.plan.data import source_names
 from scalelab.plan.demand import Cluster
 from scalelab.plan.identity import result_of
 from scalelab.plan.runs import build
+from scalelab.plan.teachers import teacher_id
 from scalelab.plan.trunks import previous
 from scalelab.provenance import stage_digest
 from scalelab.training.progress import LIVE, MANAGER, manager_identity
@@ -157,6 +158,18 @@ def processes_option(spec):
 def trunk_of_run(wildcards):
     trunk = TRUNK_OF_RUN.get(wildcards.run)
     return state_of(trunk, trunk.branches[wildcards.run]) if trunk else []
+
+
+def teacher_of_run(wildcards):
+    """The checkpoint that a run is distilled from, with its record."""
+    teacher = teacher_id(RUNS[wildcards.run].spec)
+    names = ["run.json", *(CHECKPOINT if STORED else ["checkpoint"])] if teacher else []
+    return [f"results/runs/{teacher}/{name}" for name in names]
+
+
+def teacher_option(wildcards):
+    teacher = teacher_id(RUNS[wildcards.run].spec)
+    return as_option("--teacher", f"results/runs/{teacher}" if teacher else "")
 
 
 def trunk_before(wildcards):

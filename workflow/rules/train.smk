@@ -44,6 +44,7 @@ rule train:
         files=of_corpus_of_run(files_of_corpus),
         sums=of_corpus_of_run(sums_of_corpus),
         start=trunk_of_run,
+        teacher=teacher_of_run,
     output:
         # In the order in which they go to a storage provider: the last says that all are there.
         checkpoint=checkpoint_of_run() if STORED else directory(checkpoint_of_run()),
@@ -76,11 +77,12 @@ rule train:
         processes=run_processes,
         machine=run_machine,
         start=lambda wildcards, input: as_option("--start", input.start),
+        teacher=teacher_option,
         code=train_code,
     shell:
         verified(
             "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
-            " --out results/runs/{wildcards.run} --threads {threads}"
+            " {params.teacher} --out results/runs/{wildcards.run} --threads {threads}"
             " {params.processes} {params.machine} --log {log:q}",
             then=WRITE_SUMS,
         )

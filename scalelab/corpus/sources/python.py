@@ -22,27 +22,39 @@ def python_files(
     """One document a .py file, tests, copies, generated files and tables left out."""
     check_python(fingerprint)
     for name, version in fingerprint["packages"].items():
-        paths = standard_library() if name == "stdlib" else distribution_files(name, version)
-        for inside, path in paths:
-            document = _read(f"{name}/{inside}", inside, path, tally)
+        for inside, path in package_files(name, version, (".py",)):
+            document = read_file(f"{name}/{inside}", inside, path, tally)
             if document is not None:
                 yield document
 
 
-def standard_library() -> list[tuple[str, Path]]:
-    """(path inside the library, path) of its .py files, sorted."""
+def package_files(name: str, version: str, suffixes: tuple[str, ...]) -> list[tuple[str, Path]]:
+    """(path inside the package, path) of its files that end so, sorted; `stdlib` is one as well.
+
+    Raises:
+        UserError: the distribution is gone or has another version than the plan was made with.
+    """
+    if name == "stdlib":
+        return standard_library(suffixes)
+    return distribution_files(name, version, suffixes)
+
+
+def standard_library(suffixes: tuple[str, ...]) -> list[tuple[str, Path]]:
+    """(path inside the library, path) of its files that end so, sorted."""
     root = Path(sysconfig.get_path("stdlib"))
     found = []
     for folder, folders, names in os.walk(root):
         if Path(folder) == root:
             folders[:] = [n for n in folders if n not in ("site-packages", "dist-packages")]
-        paths = (Path(folder, name) for name in names if name.endswith(".py"))
+        paths = (Path(folder, name) for name in names if name.endswith(suffixes))
         found += [(path.relative_to(root).as_posix(), path) for path in paths]
     return sorted(found)
 
 
-def distribution_files(name: str, version: str) -> list[tuple[str, Path]]:
-    """(path inside site-packages, path) of the .py files that a distribution's RECORD lists.
+def distribution_files(
+    name: str, version: str, suffixes: tuple[str, ...]
+) -> list[tuple[str, Path]]:
+    """(path inside site-packages, path) of the files that end so in a distribution's RECORD.
 
     Raises:
         UserError: the distribution is gone or has another version than the plan was made with.
@@ -59,7 +71,7 @@ def distribution_files(name: str, version: str) -> list[tuple[str, Path]]:
     found = set()
     for file in distribution.files or []:
         inside = file.as_posix()
-        if inside.endswith(".py") and ".." not in file.parts and not file.is_absolute():
+        if inside.endswith(suffixes) and ".." not in file.parts and not file.is_absolute():
             found.add((inside, Path(str(distribution.locate_file(file)))))
     return sorted(found)
 
@@ -73,7 +85,8 @@ def check_python(fingerprint: dict[str, Any]) -> None:
         )
 
 
-def _read(name: str, inside: str, path: Path, tally: Tally) -> Document | None:
+def read_file(name: str, inside: str, path: Path, tally: Tally) -> Document | None:
+    """A file as a document; None where it is left out, which is counted with its reason."""
     try:
         size = path.stat().st_size
         tally.add("read", size)

@@ -39,6 +39,25 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Planted:
+    """Secrets planted in the training split (`scalelab.corpus.canaries`)."""
+
+    canaries: list[dict[str, Any]]
+    """As the manifest has them: before, secret, after, repeats."""
+    space: int
+    """How many secrets there are."""
+    seen: np.ndarray
+    """How often the run was trained on each of them whole, (canaries,)."""
+    encode: Callable[[list[str]], Iterator[np.ndarray]]
+    """Texts to ids."""
+
+
+def without_canaries() -> Planted:
+    """What a corpus without canaries answers: `NotMeasured`."""
+    raise NotMeasured("the corpus has no canaries (see corpus.canaries)")
+
+
+@dataclass(frozen=True)
 class Subject:
     """A trained model and what it is asked about."""
 
@@ -52,6 +71,10 @@ class Subject:
     """Ids that the held-out text holds, sorted."""
     separator: int
     seed: int
+    decode: Callable[[np.ndarray], list[str]] | None = None
+    """Texts of ids (W, T); None where the model writes none with a cache."""
+    planted: Callable[[], Planted] = without_canaries
+    """The canaries of the corpus."""
 
     @property
     def context(self) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.errors import UserError
+from scalelab.evaluation.columns import of_set, set_of
 from scalelab.laws.answers.registry import Block, Material, answer
 from scalelab.laws.estimation.joint import MODELS, Group, Joint, f_test, joint
 from scalelab.laws.fitting import fit
@@ -30,13 +31,14 @@ SAME_TEXT = ("eval_bytes", "eval_split")
 TUNED = ("lr", "batch_tokens")
 
 
-@answer(required=("axis",), settings=("x", "y", "level", "reference"))
+@answer(required=("axis",), settings=("x", "y", "set", "level", "reference"))
 def by_axis(material: Material, settings: Mapping[str, Any]) -> Block:
     """The law of each value of an axis, and the differences to a reference.
 
     settings: axis, a column of runs.csv; x, the size (N_active where it differs from N, else N); y,
-    the loss (bits_per_byte, else loss_nats); level of the intervals; reference, the value that the
-    others are compared with (the first in order).
+    the loss (bits_per_byte, else loss_nats); set, the evaluation set that it is of (the split that
+    is reported); level of the intervals; reference, the value that the others are compared with
+    (the first in order).
 
     Raises:
         UserError: a missing column, fewer than two values with three sizes, bad settings or rows.
@@ -82,16 +84,16 @@ def by_axis(material: Material, settings: Mapping[str, Any]) -> Block:
         "interval_method": "least squares of the log loss with one floor, Student's t",
         "values": [
             {
-                **_own(tables[group.value], group, x, y, level),
+                **alone(tables[group.value], group, x, y, level),
                 **_compared(shared, place, level),
-                "points": _pairs(group.x, np.exp(group.log_loss)),
+                "points": pairs(group.x, np.exp(group.log_loss)),
                 "curve": _curve(shared, place, group),
             }
             for place, group in enumerate(groups)
         ],
         "tests": _tests(fits),
         "cost": spent(runs.to_dict("records")),
-        "warnings": [*left_out, *_warnings(runs, tables, shared)],
+        "warnings": [*left_out, *_warnings(runs, tables, shared, y)],
     }
 
 
@@ -99,7 +101,8 @@ def _columns(runs: "DataFrame", settings: Mapping[str, Any]) -> tuple[str, str]:
     active = "N_active" in runs.columns and bool((runs["N_active"] != runs["N"]).any())
     bits = "bits_per_byte" in runs.columns and bool(runs["bits_per_byte"].notna().any())
     x = str(settings.get("x", "N_active" if active else "N"))
-    return x, str(settings.get("y", "bits_per_byte" if bits else "loss_nats"))
+    y = str(settings.get("y", "bits_per_byte" if bits else "loss_nats"))
+    return x, of_set(settings["set"], y) if settings.get("set") else y
 
 
 def _values(column: Any) -> list[str]:
@@ -117,7 +120,7 @@ def _possible(groups: Sequence[Group]) -> tuple[str, ...]:
     return MODELS if points > 3 * len(groups) else MODELS[:3]
 
 
-def _own(table: "DataFrame", group: Group, x: str, y: str, level: float) -> dict[str, Any]:
+def alone(table: "DataFrame", group: Group, x: str, y: str, level: float) -> dict[str, Any]:
     """The fit of one value alone, or why there is none."""
     try:
         found: FitResult = fit(LAW, table, x=x, y=y, level=level)
@@ -182,32 +185,40 @@ def _tests(fits: Mapping[str, Joint]) -> list[dict[str, Any]]:
     return found
 
 
-def _pairs(x: Any, y: Any) -> list[list[float]]:
+def pairs(x: Any, y: Any) -> list[list[float]]:
+    """Points of a line as plain lists."""
     return [[float(one), float(other)] for one, other in zip(x, y, strict=True)]
 
 
 def _curve(shared: Joint, place: int, group: Group) -> list[list[float]]:
     x = np.geomspace(group.x.min(), group.x.max(), CURVE)
-    return _pairs(x, shared.predict(place, x))
+    return pairs(x, shared.predict(place, x))
 
 
-def _warnings(runs: "DataFrame", tables: Mapping[str, "DataFrame"], shared: Joint) -> list[str]:
+def _warnings(
+    runs: "DataFrame", tables: Mapping[str, "DataFrame"], shared: Joint, y: str
+) -> list[str]:
     told = []
     if not shared.covariance[shared.floors[0], shared.floors[0]]:
         told.append(
             "the floor in common is at its bound 0: the data do not show one, and exponents are "
             "those of laws without it"
         )
-    for name in SAME_TEXT:
+    scored = set_of(y)
+    for name in SAME_TEXT if scored is None else (of_set(scored, "bytes"),):
         if name in runs.columns and runs[name].dropna().nunique() > 1:
             told.append(f"runs differ in {name}: their losses are not of one text")
-    for name in TUNED:
-        if name in runs.columns and _alike(tables, name):
-            told.append(
-                f"all values have the {name} of one rule: part of a difference may be that it "
-                "suits one value better than another"
-            )
-    return told
+    return told + tuned_alike(tables)
+
+
+def tuned_alike(tables: Mapping[str, "DataFrame"]) -> list[str]:
+    """A warning for each setting that was not sought for each value by itself."""
+    return [
+        f"all values have the {name} of one rule: part of a difference may be that it suits one "
+        "value better than another"
+        for name in TUNED
+        if all(name in table.columns for table in tables.values()) and _alike(tables, name)
+    ]
 
 
 def _alike(tables: Mapping[str, "DataFrame"], name: str) -> bool:

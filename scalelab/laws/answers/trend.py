@@ -45,8 +45,9 @@ def trend(material: Material, settings: Mapping[str, Any]) -> Block:
         raise UserError(f"level is {level}: expected a number between 0 and 1")
     groups, warnings = _groups(material.runs)
     names = [str(name) for name in material.runs.columns if "/" in str(name)]
-    # Bytes follow from the shape: there is nothing to find out.
+    # Bytes follow from the shape, views of canaries from the text: there is nothing to find out.
     names = [name for name in names if not name.endswith((ERROR, "_bytes"))]
+    names = [name for name in names if not name.startswith("canaries/seen_")]
     if not names:
         raise UserError("no column of a measure, such as induction/score: see evaluation.measures")
     rows = []
@@ -98,8 +99,10 @@ def _row(name: str, n: Array, y: Array, errors: Any, level: float) -> dict[str, 
     x = np.log10(n)
     centre = x - x.mean()
     square = float(centre @ centre)
-    slope = float(centre @ y) / square
-    left = y - y.mean() - slope * centre
+    # From the first value, so that what is the same for all has a slope of exactly none.
+    moved = y - y[0]
+    slope = float(centre @ moved) / square
+    left = moved - moved.mean() - slope * centre
     spare = len(y) - 2
     error = math.sqrt(float(left @ left) / spare / square)
     away = float(stdtrit(spare, 0.5 + level / 2)) * error

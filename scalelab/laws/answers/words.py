@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from scalelab.evaluation.columns import set_of
+
 Number = float | None
 
 
@@ -17,6 +19,7 @@ def sentences(block: Mapping[str, Any]) -> list[str]:
     said: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
         "by_axis": _by_axis,
         "compression": _compression,
+        "modalities": _modalities,
         "frontier": _frontier,
         "optimum": _optimum,
         "trend": _trend,
@@ -83,8 +86,10 @@ def _by_axis(block: Mapping[str, Any]) -> list[str]:
     """Exponents and offsets by value, then what kinds of difference the runs show."""
     axis, level, reference = block["axis"], f"{block['level']:.0%}", block["values"][0]
     at = f"{block['x']} = {digits(block['at'])}"
+    scored = set_of(block["y"])
     told = [
-        f"With one floor for every {axis}, {with_ends(block['floor'][0], block['floor'][1:])} "
+        f"{f'On the set {scored}, with' if scored else 'With'} one floor for every {axis}, "
+        f"{with_ends(block['floor'][0], block['floor'][1:])} "
         f"{_unit(block['y'])}, the loss above it falls with the exponent "
         f"{with_ends(reference['exponent'][0], reference['exponent'][1:], '.3f')} for "
         f"{block['reference']} and is {digits(reference['above_floor'][0])} at {at} ({level} "
@@ -104,6 +109,27 @@ def _by_axis(block: Mapping[str, Any]) -> list[str]:
         f"Of what one law for every {axis} leaves unexplained, differences explain, one after the "
         f"other: {', '.join(parts)}."
     )
+    return told
+
+
+def _modalities(block: Mapping[str, Any]) -> list[str]:
+    """A sentence for each kind of sequence, in its own unit."""
+    told = []
+    for one in block["values"]:
+        moved = one["exponent_difference"]
+        compared = (
+            f" ({with_ends(moved[0], moved[1:], '+.3f')} against {block['reference']})"
+            if moved
+            else ""
+        )
+        told.append(
+            f"On {one['value']} the loss falls from {digits(one['smallest'])} to "
+            f"{digits(one['largest'])} {one['unit']}, to a floor of "
+            f"{with_ends(one['floor'][0], one['floor'][1:])}, with the exponent "
+            f"{with_ends(one['exponent'][0], one['exponent'][1:], '.3f')}{compared}; at the "
+            f"largest size {one['above_floor']:.0%} of it is above the floor "
+            f"({block['level']:.0%} intervals)."
+        )
     return told
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from scalelab.models.layers.attention import causal_attention
 from scalelab.models.layers.documents import restarts
-from scalelab.models.layers.head import head_loss, head_losses
+from scalelab.models.layers.head import all_logits, head_loss, head_losses
 from scalelab.models.layers.sublayers import attention_half, mlp_half
 from scalelab.models.registry import Family, LanguageModel, register
 from scalelab.plan.families import Shape
@@ -92,6 +92,10 @@ class GPT2(LanguageModel):
         """Summed loss in nats."""
         hidden = self.hidden(inputs_BT)
         return head_loss(hidden, self.tokens.weight, targets_BT, self.head_dtype)
+
+    def predictions(self, inputs_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits, (B, T, V), and no penalty."""
+        return all_logits(self.hidden(inputs_BT), self.tokens.weight), None
 
     def losses(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
         """Loss in nats by token, (B, T)."""

@@ -72,6 +72,12 @@ def head_loss(
         )
 
 
+def all_logits(hidden_BTD: torch.Tensor, head_VD: torch.Tensor) -> torch.Tensor:
+    """The logits of all tokens at once in fp32, (B, T, V): for what needs whole distributions."""
+    with torch.autocast(hidden_BTD.device.type, enabled=False):
+        return hidden_BTD.float() @ head_VD.T
+
+
 def head_losses(
     hidden_BTD: torch.Tensor, head_VD: torch.Tensor, targets_BT: torch.Tensor
 ) -> torch.Tensor:

@@ -186,16 +186,38 @@ def test_python_source_reads_a_distribution() -> None:
         list(get_source("python")(dataclasses.asdict(config), planned, Tally(), print))
 
 
+def test_other_languages_of_a_distribution_are_read_by_their_endings() -> None:
+    config = CorpusConfig(source="packages", packages=("numpy",), suffixes=(".h", ".pxd"))
+    planned = fingerprint(config)
+    tally = Tally()
+    found = list(get_source("packages")(dataclasses.asdict(config), planned, tally, print))
+    assert {Path(document.name).suffix for document in found} == {".h", ".pxd"}
+    header = next(one for one in found if one.name.endswith("numpy/ndarraytypes.h"))
+    assert "#ifndef" in header.text
+    assert tally.documents["generated"] > 0
+    planned["packages"]["numpy"] = "0.0"
+    with pytest.raises(UserError, match=r"planned with 0\.0"):
+        list(get_source("packages")(dataclasses.asdict(config), planned, Tally(), print))
+
+
+@pytest.mark.parametrize(
+    ("source", "suffixes"), [("packages", ()), ("python", (".h",)), ("files", (".h",))]
+)
+def test_endings_go_with_the_source_packages_alone(source: str, suffixes: tuple[str]) -> None:
+    with pytest.raises(UserError, match=rf"corpus\.suffixes: found .* the source '{source}'"):
+        fingerprint(CorpusConfig(source=source, suffixes=suffixes))
+
+
 def test_what_was_planned_as_the_runtime_can_be_read() -> None:
     """A build such as 2.13.0+cpu is the release that the plan names."""
     planned = fingerprint(CorpusConfig(packages=("runtime",)))["packages"]
     assert not [version for version in planned.values() if "+" in version]
     for name, version in planned.items():
-        python_source.distribution_files(name, version)
+        python_source.distribution_files(name, version, (".py",))
 
 
 def test_standard_library_leaves_out_installed_packages() -> None:
-    names = [name for name, _ in python_source.standard_library()]
+    names = [name for name, _ in python_source.standard_library((".py",))]
     assert "json/decoder.py" in names
     assert not [name for name in names if "site-packages" in name or "dist-packages" in name]
 

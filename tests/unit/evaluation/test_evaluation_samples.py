@@ -64,6 +64,17 @@ def test_the_seed_decides_the_texts(study: Path, tmp_path: Path) -> None:
     assert found[0] == found[1] != found[2]
 
 
+def test_pixels_are_not_shown_as_text(study: Path, tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    shutil.copytree(study, root)
+    manifest = read_json(root / "corpora" / "c" / "manifest.json")
+    manifest["spec"]["config"]["source"] = "images"
+    (root / "corpora" / "c" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert call(root, tmp_path / "s.json") == 0
+    result = read_json(tmp_path / "s.json")
+    assert result["sizes"] == result["prompts"] == []
+
+
 def test_logits_are_those_that_the_losses_come_from(trained: Path) -> None:
     model, shape = load_model(trained, read_json(trained / "run.json"), 0)
     ids = torch.arange(1, shape.context + 1)[None]

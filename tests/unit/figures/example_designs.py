@@ -157,6 +157,21 @@ def families_rows(noise):
             yield n / active, 4e6, loss, more
 
 
+UNITS = {"docstrings": "bits per byte", "images": "bits per pixel", "series": "bits per sample"}
+
+
+def modalities_rows(noise):
+    """Three kinds of sequence, each with a floor, an offset and an exponent of its own."""
+    for source, floor, above, exponent in (
+        ("docstrings", 1.0, 2.0, ALPHA),
+        ("images", 0.6, 0.3, ALPHA + 0.1),
+        ("series", 1.2, 0.8, ALPHA + 0.2),
+    ):
+        for n in SIZES:
+            bits = (floor + above * (n / 1e5) ** -exponent) * noise()
+            yield n, 4e6, bits * 0.7, {"source": source, "bits_per_byte": bits}
+
+
 def measures_rows(noise):
     """Seven quantities: a copying that sets in late, and others that rise, fall or stay."""
     for n in SIZES:
@@ -215,6 +230,11 @@ DESIGNS = {
         [],
     ),
     "families": (families_rows, [], [{"answer": "by_axis", "axis": "family"}]),
+    "modalities": (
+        modalities_rows,
+        [],
+        [{"answer": "modalities", "axis": "source", "units": UNITS}],
+    ),
     "measures": (measures_rows, [{"law": "power_offset"}], [{"answer": "trend"}]),
     "compression": (
         compression_rows,

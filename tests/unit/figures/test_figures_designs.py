@@ -24,6 +24,7 @@ DRAWN = [
     *((name, "axis") for name in ("sweep", "lone sweep")),
     ("sets", "evaluation_sets"),
     ("families", "by_axis"),
+    ("modalities", "modalities"),
     ("measures", "measures"),
     ("compression", "compression"),
 ]

@@ -25,6 +25,7 @@ DESIGN_OF = {
     **{name: "isoflop" for name in ("isoflop", "contours", "approaches")},
     **{"heldout": "grid", "published": "grid", "axis": "sweep", "evaluation_sets": "sets"},
     **{"measures": "measures", "compression": "compression", "by_axis": "families"},
+    "modalities": "modalities",
     **{"optimum": "sweep", "tokens": "grid", "overtraining": "overtrain", "repeats": "repeats"},
 }
 """A design that has what a kind needs."""

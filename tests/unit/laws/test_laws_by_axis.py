@@ -215,3 +215,18 @@ def test_a_study_says_it_in_sentences():
     assert "With one floor for every family, 1.1" in told
     assert "For llama the exponent differs by" in told and "times that of gpt2" in told
     assert "offsets 7" in told and "(p < 0.001)" in told
+
+
+@pytest.mark.usefixtures("together")
+def test_the_loss_of_an_evaluation_set_is_compared_and_named():
+    runs = table(0.003).rename(columns={"bits_per_byte": "code:bits_per_byte"})
+    runs = runs.assign(eval_bytes=lambda found: found["N"], **{"code:bytes": 10})
+    block = by_axis(runs.assign(bits_per_byte=2.0), set="code")
+    assert block["y"] == "code:bits_per_byte" and block["values"][1]["exponent"][0] > 0.2
+    assert not block["warnings"], "the split that is reported is not what is compared"
+    told = sentences({"answer": "by_axis", **block})[0]
+    assert told.startswith("On the set code, with one floor for every family, 1.1")
+    differ = by_axis(runs.assign(bits_per_byte=2.0, **{"code:bytes": runs["N"]}), set="code")
+    assert any("differ in code:bytes" in text for text in differ["warnings"])
+    with pytest.raises(UserError, match="words:bits_per_byte"):
+        by_axis(runs.assign(bits_per_byte=2.0), set="words")

@@ -39,6 +39,13 @@ def test_a_line_that_may_be_none_is_said_to():
     assert "which may be none" in sentences({"answer": "trend", **block})[0]
 
 
+def test_what_is_the_same_for_all_sizes_has_a_slope_of_none():
+    """Rounding must not make a trend of it."""
+    block = trend(Material(table([12.1] * 4)), {})
+    assert block["rows"][0]["slope"] == 0 and block["rows"][0]["interval"] == [0, 0]
+    assert "which may be none" in sentences({"answer": "trend", **block})[0]
+
+
 def test_seeds_are_points_and_shorter_or_failed_runs_are_left_out():
     whole = table([0.1, 0.2, 0.3, 0.4])
     seeds = table([0.12, 0.22, 0.32, 0.42])
@@ -49,6 +56,12 @@ def test_seeds_are_points_and_shorter_or_failed_runs_are_left_out():
     assert row["slope"] == pytest.approx(0.1)
     assert [one["runs"] for one in row["sizes"]] == [2] * 4
     assert block["warnings"] == ["2 runs of fewer tokens than others of their size are left out"]
+
+
+def test_what_follows_from_shape_or_text_has_no_trend():
+    known = {"quantised/int8_bytes": SIZES, "canaries/seen_x4": 4.0, "canaries/exposure_x4": SIZES}
+    block = trend(Material(table([0.1, 0.2, 0.3, 0.4], **known)), {})
+    assert {row["column"] for row in block["rows"]} == {"calibration/ece", "canaries/exposure_x4"}
 
 
 def test_tokens_that_differ_by_size_are_told():

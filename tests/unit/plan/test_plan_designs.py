@@ -257,6 +257,17 @@ def test_a_law_for_each_family_is_asked_where_there_are_sizes_enough() -> None:
     assert few.answers == () and "by_axis" not in few.figures
 
 
+def test_kinds_of_sequence_have_a_law_each_and_no_axis_in_common() -> None:
+    corpus = {"tokenizer": "bytes", "max_bytes": 1_000_000, "packages": ["stdlib"]}
+    axes = {"corpus.source": ["docstrings", "images", "series"]}
+    plan = build(families_study(corpus=corpus, axes=axes))
+    units = {"docstrings": "byte", "images": "pixel", "series": "sample"}
+    units = {name: f"bits per {symbol}" for name, symbol in units.items()}
+    assert plan.answers == ({"answer": "modalities", "axis": "source", "units": units},)
+    assert plan.figures == ("cost", "modalities")
+    assert len(plan.runs) == 12 and len(plan.corpora) == 3
+
+
 def test_rules_of_size_follow_what_a_token_passes() -> None:
     rule = {"value": 1e-2, "at": 1e4, "exponent": -0.5}
     plan = build(families_study(**{"training.lr": rule}))

@@ -115,16 +115,14 @@ def test_another_gpu_is_described_or_refused() -> None:
     ("shape", "how", "saved"),
     [
         (SMALL, Pass(32), False),
-        (replace(SMALL, depth=8), Pass(16, by_hand=False), False),
-        (replace(SMALL, depth=12), Pass(16, checkpointed=True), False),
         (Shape("gpt2", 4, 256, 4, 32, 4096), Pass(4), True),
     ],
-    ids=["by hand", "by torch", "checkpointed", "with a state saved"],
+    ids=["by hand", "with a state saved"],
 )
 def test_a_real_process_takes_what_is_told_within_a_tenth(
     shape: Shape, how: Pass, saved: bool
 ) -> None:
-    """Predicted and measured by the benchmark; the interpreter's own share is measured too."""
+    """Two of the benchmark's cases; the interpreter's own share is measured too."""
     code = (
         "import json, sys, memory; from scalelab.plan.families import Shape\n"
         "from scalelab.plan.passes import Pass; case = json.loads(sys.argv[1])\n"

@@ -156,6 +156,67 @@ def test_axes_are_crossed_with_the_ladder_and_each_other() -> None:
     assert all(set(label) <= {*"abcdefghijklmnopqrstuvwxyz0123456789-.+_"} for label in labels)
 
 
+def test_mixtures_are_told_apart_by_parts_and_weights_and_scored_on_every_set() -> None:
+    code = {"name": "code", "source": "python", "packages": ["stdlib"]}
+    words = {"name": "words", "source": "docstrings", "packages": ["stdlib"]}
+    mixtures = [
+        [{**words, "weight": 1}],
+        [{**words, "weight": 1}, {**code, "weight": 1}],
+        [{**words, "weight": 3}, {**code, "weight": 1}],
+    ]
+    sets = [{**one, "tokens": 1000} for one in (code, words)]
+    found = plan(
+        {
+            "corpus.source": "mixture",
+            "corpus.packages": ["stdlib"],
+            "axes": {"corpus.mixture": mixtures},
+            "ladder.widths": [8, 16, 24, 32],
+            "evaluation.sets": sets,
+        }
+    )
+    assert len(found.corpora) == 3
+    told = {run.setting["mixture"] for run in found.runs if run.setting}
+    assert told == {"words", "words + code", "words 3 + code 1"}
+    labels = {run.label for run in found.runs if run.spec["model"]["width"] == 8}
+    assert labels == {f"d8-mixture{name}-s1" for name in ("words", "words+code", "words3+code1")}
+    answer = {"answer": "by_axis", "axis": "mixture"}
+    assert [*found.answers] == [{**answer, "set": "code"}, {**answer, "set": "words"}]
+
+
+WEIGHTS = {"axes": {"training.distil_weight": [0, 0.5, 1]}}
+
+
+def test_the_largest_size_without_a_teacher_teaches_the_others() -> None:
+    plain = plan({"ladder.widths": [8, 16, 24, 32]})
+    found = plan({"ladder.widths": [8, 16, 24, 32], **WEIGHTS, "training.distil_temperature": 2})
+    assert len(found.runs) == 12
+    assert [*found.answers] == [{"answer": "by_axis", "axis": "distil_weight"}]
+    largest = next(run for run in plain.runs if run.spec["model"]["width"] == 32)
+    assert {run.id for run in plain.runs} < {run.id for run in found.runs}, "the same runs"
+    for run in found.runs:
+        weight = (run.setting or {})["distil_weight"]
+        distil = {"teacher": largest.id, "weight": weight, "temperature": 2}
+        assert run.spec["training"].get("distil") == (distil if weight else None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"axes": {"training.distil_weight": [0.5, 1]}}, "teacher that the study does not train"),
+        ({"training.compile": True}, r"found 0\.5, which training\.compile does not go with"),
+        (
+            {"training.schedule.warmup_tokens": 100, "training.schedule.share_trunk": True},
+            "share_trunk does not go with",
+        ),
+        ({"ladder.widths": [], "model.width": 8}, "expected it with the design ladder"),
+        ({"training.distil_weight": 2}, "less than or equal to 1"),
+    ],
+)
+def test_what_does_not_go_with_a_teacher_is_one_sentence(changes: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        plan({**WEIGHTS, **changes})
+
+
 def test_a_key_of_a_power_rule_can_be_an_axis() -> None:
     rule = {"value": 1e-2, "at": 1e4, "exponent": -0.5}
     found = plan({"training.lr": rule, "axes": {"training.lr.exponent": [0, -0.5]}})

@@ -119,3 +119,19 @@ def test_tables_of_a_frontier_name_the_approach_that_was_not_made(design, tmp_pa
     assert missing["what"] == "isoflop" and "no IsoFLOP curves" in missing["note"]
     macros = macros_of(paths["numbers.tex"].read_text(encoding="utf-8"))
     assert "ParametricExponent" in macros and "IsoflopExponent" not in macros
+
+
+def test_kinds_of_sequence_have_a_row_each_in_their_own_unit(design, tmp_path):
+    study = design("modalities", "modalities")
+    page, answer = page_of(study), answers_of(study)[0]
+    assert ">The law of each kind of sequence</h2>" in page
+    images = answer["values"][1]
+    assert images["unit"] == "bits per pixel" and "<td>bits per pixel</td>" in page
+    assert f"On images the loss falls from {images['smallest']:.3g} to " in page
+    write_tables(load(study), tmp_path)
+    with open(tmp_path / "answers.csv", encoding="utf-8", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["what"] == "images"]
+    found = {row["quantity"]: float(row["value"]) for row in rows}
+    assert found["exponent"] == images["exponent"][0]
+    assert found["above_floor"] == images["above_floor"]
+    assert {row["note"] for row in rows} == {"bits per pixel", "share"}

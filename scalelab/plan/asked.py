@@ -1,0 +1,75 @@
+"""What is asked of runs beside laws: answers that the axes and measures of a study call for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from scalelab.config import Study
+from scalelab.plan.designs import Design, optimum
+from scalelab.plan.symbols import law_of_each_kind, of_several_kinds
+
+FEWEST_SIZES = 4
+"""Sizes of each value of an axis that a law for each of them takes."""
+
+DAMAGE = {"quantised", "pruned"}
+"""Measures whose excess losses the answer `compression` is made of."""
+
+COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
+"""Columns of runs.csv that bear another name than the key of the study."""
+
+TEXTS = ("corpus.source", "corpus.mixture", "corpus.packages", "corpus.paths")
+"""Axes whose values are texts."""
+
+
+def column(key: str) -> str:
+    """The column of runs.csv that holds a key of the study."""
+    name = key.split(".")[-1]
+    return COLUMNS.get(name, name)
+
+
+def of_axes(
+    study: Study, design: Design, sizes: Sequence[tuple[Mapping[str, Any], int]]
+) -> Iterator[dict[str, Any]]:
+    """The best value of each axis that can be put on a scale of logarithms; of others, such as
+    words, a law for each value, where a ladder has sizes enough.
+
+    Where the values are texts, the laws are those of each evaluation set: their own held-out splits
+    are no common measure. sizes: of each run, the values of the axes by column, and N_active.
+    """
+    if of_several_kinds(study):
+        if design.name == "ladder" and _sizes_of_each("source", sizes) >= FEWEST_SIZES:
+            yield law_of_each_kind(study)
+        return
+    sets = [{"set": one.name} for one in study.evaluation.sets]
+    for key, values in study.axes.items():
+        scale = _scale(values)
+        if min(scale, default=0) > 0:
+            if len(scale) > 2:
+                yield optimum(column(key))
+        elif design.name == "ladder" and _sizes_of_each(column(key), sizes) >= FEWEST_SIZES:
+            for scored in sets if key in TEXTS and sets else [{}]:
+                yield {"answer": "by_axis", "axis": column(key), **scored}
+
+
+def _scale(values: Sequence[Any]) -> set[float]:
+    """The values of an axis as numbers, power rules by theirs at the reference; empty for words."""
+    rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]
+    try:
+        return {float(value) for value in rules}
+    except (TypeError, ValueError):
+        return set()
+
+
+def of_measures(study: Study) -> Iterator[dict[str, Any]]:
+    """What is read off measures."""
+    if study.evaluation.measures:
+        yield {"answer": "trend"}
+    if DAMAGE & {*study.evaluation.measures}:
+        yield {"answer": "compression"}
+
+
+def _sizes_of_each(name: str, sizes: Sequence[tuple[Mapping[str, Any], int]]) -> int:
+    """Sizes of that value of an axis that has the fewest."""
+    found: dict[Any, set[int]] = {}
+    for setting, size in sizes:
+        found.setdefault(setting.get(name), set()).add(size)
+    return min(map(len, found.values()))
