@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -45,6 +46,9 @@ VERBS = {
 def main(words: Sequence[str] | None = None) -> int:
     """Run one verb. Returns the exit code: 0, or 2 for bad input (one sentence on stderr)."""
     words = list(sys.argv[1:] if words is None else words)
+    # A language or a name of a file that a terminal cannot show must not end what was computed.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
         prog="scalelab", description="Scaling laws as a measurement, from text to paper figure."
     )

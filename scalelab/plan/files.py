@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.errors import UserError
-from scalelab.files import cache_file, digest, file_sha256, write_json
+from scalelab.files import cache_file, digest, file_sha256, is_text, write_json
 from scalelab.plan import remote
 
 FORMATS = (
@@ -31,7 +31,7 @@ def describe(paths: Iterable[str], where: str = "corpus.paths") -> list[dict[str
 
     Raises:
         UserError: nothing is given; a path is missing, unreadable, empty or a folder; a glob
-            matches no file; a kind of file is not read.
+            matches no file; a kind of file is not read; a name is no text.
     """
     found: dict[str, dict[str, Any]] = {}
     for entry in paths:
@@ -42,6 +42,8 @@ def describe(paths: Iterable[str], where: str = "corpus.paths") -> list[dict[str
     if not found:
         raise UserError(f"{where}: empty, but the source `files` needs at least one path")
     for name in sorted(found):
+        if not is_text(name):
+            raise UserError(f"{where}: found {name!r}, a name that is not UTF-8; rename the file")
         if not suffix(name):
             raise UserError(
                 f"{name}: expected a file that ends in {', '.join(FORMATS)} "

@@ -1,4 +1,5 @@
 import importlib.metadata
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,11 +108,13 @@ def test_files_are_sorted_and_described_once(folder: Path) -> None:
         ("folder", "is a folder"),
         ("image.png", "expected a file that ends in"),
         ("rows.jsonl.lz4", "expected a file that ends in"),
+        ("foreign-*.txt", r"found 'foreign-\\udcff\.txt', a name that is not UTF-8"),
     ],
 )
 def test_bad_paths(folder: Path, path: str, message: str) -> None:
     """Case T21, among others: a kind of file that is not read."""
     (folder / "empty.txt").write_bytes(b"")
+    (folder / os.fsdecode(b"foreign-\xff.txt")).write_bytes(b"x")
     for name in ("image.png", "rows.jsonl.lz4"):
         (folder / name).write_bytes(b"x")
     (folder / "folder").mkdir()

@@ -84,6 +84,7 @@ def test_a_cache_folder_that_cannot_be_written_to_costs_a_measurement_only(
     blocked = tmp_path / "file"
     blocked.write_text("", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.setattr("tempfile.tempdir", str(blocked))
     assert choose(SHAPE, "fp32", CPU).precision == "fp32"
 
 
