@@ -1,6 +1,7 @@
 """Numbers as people write them in study files, and their limits."""
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -8,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 STRICT = ConfigDict(extra="forbid")
 """Of each section: an unknown key is an error."""
 
-UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
+UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
 
 
 LARGEST_COUNT = 10**24
@@ -24,8 +25,9 @@ def to_count(value: Any) -> Any:
         if not match:
             raise ValueError("expected a whole number such as 4000000, 4e6 or 4M")
         try:
-            value = float(match[1]) * UNITS.get(match[2], 1)
-        except ValueError:
+            # Not as floats: 2.05 times a million is not whole there.
+            value = float(Decimal(match[1]) * UNITS.get(match[2], 1))
+        except ArithmeticError:
             raise ValueError("expected a whole number such as 4000000, 4e6 or 4M") from None
     if isinstance(value, float):
         if value != value or abs(value) == float("inf") or value != round(value):

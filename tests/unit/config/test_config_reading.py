@@ -45,6 +45,11 @@ def test_a_count_is_one_number_however_written(tmp_path: Path, written: str) -> 
     assert type(study.training.tokens) is int
 
 
+def test_a_count_with_a_unit_is_not_computed_in_floats(tmp_path: Path) -> None:
+    study = config.load(write(tmp_path, "study: s\ntraining:\n  tokens: 2.05M\n"))
+    assert study.training.tokens == 2_050_000
+
+
 def test_a_leading_nought_does_not_make_an_octal_number(tmp_path: Path) -> None:
     """Case S07."""
     assert config.load(write(tmp_path, f"{GOOD}seed: 0123\n")).seed == 123
