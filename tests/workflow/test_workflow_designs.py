@@ -61,7 +61,7 @@ def test_families_are_compared_and_speak(project: Project) -> None:
     changes: dict[str, Any] = {
         "study": "families",
         "axes": {"model.family": ["llama", "moe"]},
-        "ladder": {"widths": [8, 16, 24]},
+        "ladder": {"widths": [8, 12, 16, 24]},
         "training": {"tokens": 20_000},
         "fits": [],
     }
@@ -75,7 +75,7 @@ def test_families_are_compared_and_speak(project: Project) -> None:
     assert laws["failed"] == [] and laws["fits"] == []
     (block,) = laws["answers"]
     assert (block["axis"], block["x"], block["y"]) == ("family", "N_active", "bits_per_byte")
-    assert [one["sizes"] for one in block["values"]] == [3, 3]
+    assert [one["sizes"] for one in block["values"]] == [4, 4]
     low, high = block["values"][1]["offset_ratio"][1:]
     assert 0.5 < low < high < 2
     samples = project.json("families/samples.json")

@@ -69,9 +69,9 @@ def test_two_processes_give_the_losses_of_one(
 def test_processes_that_are_terminated_save_together_and_go_on(
     spec: Spec, corpus_folder: Path, tmp_path: Path
 ) -> None:
-    settings = {**spec(steps=150), "processes": 2, "sharding": True}
+    settings = {**spec(steps=80), "processes": 2, "sharding": True}
     out = tmp_path / "run"
-    line = command(settings, corpus_folder, out, "--processes", "2", "--checkpoint-seconds", "0.2")
+    line = command(settings, corpus_folder, out, "--processes", "2", "--checkpoint-seconds", "0.1")
     process = subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(out.glob("state/*.state")) and time.monotonic() < deadline:

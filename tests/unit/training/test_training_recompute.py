@@ -115,8 +115,6 @@ def test_two_processes_give_the_losses_of_one_that_keeps_everything(
 ) -> None:
     one = spec(steps=20, batch_tokens=96)
     expected = train(one, corpus_folder, tmp_path / "one")
-    for sharding in (False, True):
-        two = {**one, "training": {**one["training"], **WITH}, "processes": 2, "sharding": sharding}
-        out = tmp_path / f"sharding {sharding}"
-        found = train(two, corpus_folder, out, "--processes", "2", "--threads", "2")
-        assert found == pytest.approx(expected, abs=1e-5)
+    two = {**one, "training": {**one["training"], **WITH}, "processes": 2, "sharding": True}
+    found = train(two, corpus_folder, tmp_path / "two", "--processes", "2", "--threads", "2")
+    assert found == pytest.approx(expected, abs=1e-5)
