@@ -16,21 +16,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow tests first, or the last processes would wait for one that is left with them.
 
     xdist (`--dist worksteal`) hands each process a part of the list as it stands, so each part is
-    made to begin with its share of them. All but the first of those that run a workflow stand last
-    among the slow ones: they wait for the study that the first one makes.
+    made to begin with its share of them. The first part begins with one that makes the study for
+    all that run a workflow, and the others of these stand last among the slow ones. The second
+    begins with the test of a cluster, which waits for minutes.
     """
     parts = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if parts == 1:
         return
     slow = [item for item in items if item.get_closest_marker("slow")]
     slow.sort(key=lambda item: "workflow" in item.path.parts)
+    first = next((item for item in slow if "workflow" in item.path.parts), None)
+    slow = [item for item in slow if item is not first]
     quick = [item for item in items if not item.get_closest_marker("slow")]
     total = len(items)
     items[:] = []
     for number in range(parts):
-        mine = slow[number::parts]
-        if number == 0:
-            mine.reverse()
+        mine = slow[(number - 1) % parts :: parts]
+        if number == 0 and first is not None:
+            mine.insert(0, first)
         share = (total - len(items)) // (parts - number)
         room = max(share - len(mine), 0)
         items += [*mine, *quick[:room]]

@@ -27,9 +27,15 @@ class LanguageModel(nn.Module, ABC):
     separator: int | None = None
     """Attention and positions begin anew at this token; None: they run over the whole sequence."""
 
-    @abstractmethod
     def predictions(self, inputs_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits in fp32, (B, T, V), and what training adds to the gradient of its loss, if any."""
+        """Logits in fp32, (B, T, V), and what training adds to the gradient of its loss, if any.
+
+        Asked of teachers and their students alone; `UserError` for a family without them.
+        """
+        raise UserError(
+            "training.distil_weight: found a family without predictions, expected one that gives "
+            "its logits"
+        )
 
     @abstractmethod
     def losses(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:

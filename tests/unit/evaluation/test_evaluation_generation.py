@@ -229,7 +229,8 @@ def test_a_model_without_a_decoder_says_so():
 
 def test_texts_of_a_run_are_those_of_its_corpus(trained, corpus_folder):
     run, corpus = read_json(trained / "run.json"), load(corpus_folder)
-    asked = subject_of(trained, run, corpus, {"split": "test", "windows": 9, "seed": 1}, threads=1)
+    settings = {"split": "test", "windows": 9, "seed": 1}
+    asked = subject_of(trained, run, corpus, corpus_folder, settings, threads=1)
     for row, text in zip(asked.windows, asked.decode(asked.windows[:, 1:]), strict=True):
         # Of the bytes tokenizer an id is a byte and one.
         assert text == bytes((row[1:] - 1).tolist()).decode("ascii")
