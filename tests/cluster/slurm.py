@@ -188,7 +188,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,defer_batch
 JobRequeue=1
 ReturnToService=0
 KillWait=30
-MinJobAge=300
+MinJobAge=7200
 {nodes}
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
