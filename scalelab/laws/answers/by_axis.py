@@ -78,7 +78,7 @@ def by_axis(material: Material, settings: Mapping[str, Any]) -> Block:
         "level": level,
         "reference": reference,
         "at": shared.at,
-        "floor": _floor(shared, level),
+        "floor": floor_of(shared, 0, level),
         "dof": shared.dof,
         "sigma_log": math.sqrt(shared.rss / shared.dof),
         "interval_method": "least squares of the log loss with one floor, Student's t",
@@ -156,12 +156,13 @@ def _compared(shared: Joint, place: int, level: float) -> dict[str, Any]:
     return found
 
 
-def _floor(shared: Joint, level: float) -> list[float | None]:
-    """E with its interval, which does not reach below 0; at the bound it has none."""
-    place = shared.floors[0]
-    if not shared.covariance[place, place]:
+def floor_of(shared: Joint, place: int, level: float) -> list[float | None]:
+    """The floor of a group with its interval, which does not reach below 0; at the bound it has
+    none."""
+    parameter = shared.floors[place]
+    if not shared.covariance[parameter, parameter]:
         return [0.0, None, None]
-    value, low, high = shared.interval(shared.one(place), level)
+    value, low, high = shared.interval(shared.one(parameter), level)
     return [value, max(low, 0.0), high]
 
 

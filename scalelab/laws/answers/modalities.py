@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scalelab.errors import UserError
-from scalelab.laws.answers.by_axis import CURVE, alone, pairs, tuned_alike
+from scalelab.laws.answers.by_axis import CURVE, alone, floor_of, pairs, tuned_alike
 from scalelab.laws.answers.registry import Block, Material, answer
 from scalelab.laws.estimation.joint import Group, Joint, joint
 from scalelab.laws.runs.points import CONVENTIONS, missing_column, prepare
@@ -79,19 +79,18 @@ def _law(together: Joint, place: int, group: Group, level: float) -> dict[str, A
 
     above_floor: share of the loss of the largest size that is not the floor.
     """
-    floor, exponent = together.floors[place], together.exponents[place]
-    value, low, high = together.interval(together.one(floor), level)
-    shown = [value, max(low, 0.0), high] if together.covariance[floor, floor] else [0.0, None, None]
+    exponent = together.exponents[place]
+    floor = floor_of(together, place, level)
     largest = float(np.exp(group.log_loss[np.argmax(group.x)]))
     moved = together.one(exponent) - together.one(together.exponents[0])
     x = np.geomspace(group.x.min(), group.x.max(), CURVE)
     return {
-        "floor": shown,
+        "floor": floor,
         "exponent": list(together.interval(together.one(exponent), level)),
         "exponent_difference": list(together.interval(moved, level)) if place else None,
         "smallest": float(np.exp(group.log_loss[np.argmin(group.x)])),
         "largest": largest,
-        "above_floor": 1 - value / largest,
+        "above_floor": 1 - float(floor[0] or 0.0) / largest,
         "points": pairs(group.x, np.exp(group.log_loss)),
         "curve": pairs(x, together.predict(place, x)),
     }
