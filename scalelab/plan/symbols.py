@@ -5,6 +5,7 @@ from typing import Any
 
 from scalelab.config import CorpusConfig, Study
 from scalelab.errors import UserError
+from scalelab.plan.misfits import misfits
 
 SYMBOLS = {"images": "pixel", "series": "sample"}
 """Such sources, and what a symbol of each is."""
@@ -40,15 +41,10 @@ def check(config: CorpusConfig) -> None:
         "cleaning": (config.cleaning is None, "a section", "none"),
         "benchmarks": (config.benchmarks is None, "a section", "none"),
     }
-    wrong = [
-        f"{key}: found {found}, expected {expected}"
-        for key, (fits, found, expected) in wanted.items()
-        if not fits
-    ]
-    if wrong:
+    if wrong := misfits(wanted):
         raise UserError(
             f"corpus: the source {config.source!r} gives {SYMBOLS[config.source]}s, not text "
-            f"({'; '.join(wrong)})"
+            f"({wrong})"
         )
 
 

@@ -2,6 +2,7 @@
 
 from scalelab.config import CorpusConfig
 from scalelab.errors import UserError
+from scalelab.plan.misfits import misfits
 
 NAME = "synthetic"
 """The source, and the section of `corpus` that it alone reads."""
@@ -50,12 +51,5 @@ def check(config: CorpusConfig) -> None:
     for name in ("test_tokens", "tuning_tokens"):
         size = getattr(config, name)
         wanted[name] = (size >= SMALLEST_SPLIT, size, f"at least {SMALLEST_SPLIT}")
-    wrong = [
-        f"{key}: found {found}, expected {expected}"
-        for key, (fits, found, expected) in wanted.items()
-        if not fits
-    ]
-    if wrong:
-        raise UserError(
-            f"corpus: the source {NAME!r} would lose its known entropy ({'; '.join(wrong)})"
-        )
+    if wrong := misfits(wanted):
+        raise UserError(f"corpus: the source {NAME!r} would lose its known entropy ({wrong})")
