@@ -85,6 +85,8 @@ def _frontier(block: Mapping[str, Any]) -> list[str]:
 def _by_axis(block: Mapping[str, Any]) -> list[str]:
     """Exponents and offsets by value, then what kinds of difference the runs show."""
     axis, level, reference = block["axis"], f"{block['level']:.0%}", block["values"][0]
+    names = {one["value"]: _called(axis, one["value"]) for one in block["values"]}
+    first = names[block["reference"]]
     at = f"{block['x']} = {digits(block['at'])}"
     scored = set_of(block["y"])
     told = [
@@ -92,15 +94,15 @@ def _by_axis(block: Mapping[str, Any]) -> list[str]:
         f"{with_ends(block['floor'][0], block['floor'][1:])} "
         f"{_unit(block['y'])}, the loss above it falls with the exponent "
         f"{with_ends(reference['exponent'][0], reference['exponent'][1:], '.3f')} for "
-        f"{block['reference']} and is {digits(reference['above_floor'][0])} at {at} ({level} "
+        f"{first} and is {digits(reference['above_floor'][0])} at {at} ({level} "
         "intervals)."
     ]
     for one in block["values"][1:]:
         exponent, ratio = one["exponent_difference"], one["offset_ratio"]
         told.append(
-            f"For {one['value']} the exponent differs by "
+            f"For {names[one['value']]} the exponent differs by "
             f"{with_ends(exponent[0], exponent[1:], '+.3f')}, and at {at} the loss above the "
-            f"floor is {with_ends(ratio[0], ratio[1:], '.3f')} times that of {block['reference']}."
+            f"floor is {with_ends(ratio[0], ratio[1:], '.3f')} times that of {first}."
         )
     parts = [
         f"{test['differ_in']} {test['share']:.1%} ({_p(test['p'])})" for test in block["tests"]
@@ -131,6 +133,15 @@ def _modalities(block: Mapping[str, Any]) -> list[str]:
             f"({block['level']:.0%} intervals)."
         )
     return told
+
+
+def _called(axis: str, value: str) -> str:
+    """A value of an axis in a sentence: a number is told with what it is a number of."""
+    try:
+        float(value)
+    except ValueError:
+        return value
+    return f"{axis} {value}"
 
 
 def _unit(y: str) -> str:

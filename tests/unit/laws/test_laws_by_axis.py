@@ -230,3 +230,12 @@ def test_the_loss_of_an_evaluation_set_is_compared_and_named():
     assert any("differ in code:bytes" in text for text in differ["warnings"])
     with pytest.raises(UserError, match="words:bits_per_byte"):
         by_axis(runs.assign(bits_per_byte=2.0), set="words")
+
+
+@pytest.mark.usefixtures("together")
+def test_a_number_is_told_with_what_it_is_a_number_of():
+    numbers = {"gpt2": 0.0, "llama": 0.5, "moe": 1.0}
+    runs = table(0.003).assign(weight=lambda found: found["family"].map(numbers))
+    told = " ".join(sentences({"answer": "by_axis", **by_axis(runs, axis="weight")}))
+    assert "for weight 0.0 and is" in told and "For weight 0.5 the exponent differs" in told
+    assert "times that of weight 0.0" in told
