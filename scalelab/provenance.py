@@ -53,7 +53,11 @@ LIBRARIES = ("torch", "numpy", "scipy", "pandas", "tokenizers", "transformers", 
 
 
 def stage_digest(stage: str, **names: str) -> str:
-    """Digest of the code of a stage; `names` fill in its family or source."""
+    """Digest of the code of a stage; `names` fill in its family or source.
+
+    A family `hf:NAME` is the module `hf`.
+    """
+    names = {key: name.partition(":")[0] for key, name in names.items()}
     return code_digest(*(entry.format(**names) for entry in CODE[stage]))
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from scalelab.errors import UserError
 from scalelab.evaluation.columns import EXTENT, SCORES, of_measure, of_set
 from scalelab.files import atomic_folder, atomic_path, digest, read_json
+from scalelab.plan.objectives import CAUSAL
 from scalelab.plan.trunks import common
 
 
@@ -88,6 +89,7 @@ def row(label: str, run: dict[str, Any], score: dict[str, Any]) -> dict[str, Any
         "steps": run["steps"],
         "schedule": recipe["schedule"]["kind"],
         "seed": run["spec"]["seed"],
+        "quantity": score.get("quantity", CAUSAL.quantity),
         **{column: score[column] for column in SCORES},
         **{
             of_set(name, column): cells[column]

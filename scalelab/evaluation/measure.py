@@ -21,7 +21,9 @@ from scalelab.evaluation.measures import (
     without_canaries,
 )
 from scalelab.files import read_json, write_json
+from scalelab.plan.families import objective
 from scalelab.plan.labels import label_of
+from scalelab.plan.objectives import CAUSAL
 from scalelab.provenance import manifest
 from scalelab.training import machine
 from scalelab.training.batches import Batches
@@ -78,6 +80,8 @@ def subject_of(
     """The model of a run and the text that it is asked about; `NotMeasured` where there is none."""
     if run["status"] != "ok":
         raise NotMeasured(f"the run ended as {run['status']}")
+    if objective(run["spec"]["model"]["family"]) is not CAUSAL:
+        raise NotMeasured("its family reads both sides of a token, and measures are of causal ones")
     context, most = run["spec"]["model"]["context"], settings["windows"]
     alone = run["spec"]["training"].get("attention", "stream") == "documents"
     windows = windows_of(corpus, settings["split"], context, most, alone)

@@ -21,8 +21,8 @@ class HeldOut:
     """Sum over the scored tokens of -log p(token)."""
     tokens: int
     """Tokens scored: all of the split."""
-    bytes: int
-    """UTF-8 bytes of the split's text."""
+    bytes: int | None
+    """UTF-8 bytes of the split's text; None where only some of its tokens are scored."""
     standard_error: float | None
     """Sampling standard error of the mean loss, clustered by document (nats/token); None where
     there is one document alone."""
@@ -38,9 +38,9 @@ class HeldOut:
         return math.exp(self.loss_nats) if self.loss_nats < 700 else None
 
     @property
-    def bits_per_byte(self) -> float:
-        """Total nats / (ln 2 * bytes): comparable between tokenizers."""
-        return self.nats / math.log(2) / self.bytes
+    def bits_per_byte(self) -> float | None:
+        """Total nats / (ln 2 * bytes): comparable between tokenizers. None without bytes."""
+        return None if self.bytes is None else self.nats / math.log(2) / self.bytes
 
 
 def windows(length: int, context: int, stride: int) -> Iterator[tuple[int, int, int]]:
@@ -88,13 +88,13 @@ def token_losses(
     return out
 
 
-def held_out(losses: np.ndarray, clusters: np.ndarray, text_bytes: int) -> HeldOut:
+def held_out(losses: np.ndarray, clusters: np.ndarray, text_bytes: int | None) -> HeldOut:
     """Sum losses up.
 
     Args:
         losses: nats by token, shape (tokens,).
         clusters: document of each token, same shape; documents are the independent draws.
-        text_bytes: UTF-8 bytes of the text.
+        text_bytes: UTF-8 bytes of the text; None where the tokens are some of it.
 
     The standard error is that of a ratio of sums over clusters (Cochran 1977, eq. 6.13).
     """

@@ -9,12 +9,15 @@ import numpy as np
 
 from scalelab.corpus.shards import Corpus, EvaluationSet, load, load_set
 from scalelab.errors import UserError
+from scalelab.evaluation.both_sides import conditional_losses, pseudo_losses
 from scalelab.evaluation.columns import EXTENT, SCORES
 from scalelab.evaluation.perplexity import held_out, token_losses
 from scalelab.files import read_json, write_json
 from scalelab.models import LanguageModel
 from scalelab.models.checkpoint import load_model
+from scalelab.plan.families import Shape, objective
 from scalelab.plan.labels import label_of
+from scalelab.plan.objectives import CAUSAL, MASKED_TOKENS, SPANS, Objective
 from scalelab.provenance import manifest
 from scalelab.training import machine
 
@@ -45,6 +48,7 @@ def evaluate(
     run = read_json(run_folder / "run.json")
     label = label or label_of(run["spec"])
     corpus = load(corpus_folder)
+    aim = objective(run["spec"]["model"]["family"])
     context = settings["context"] or run["spec"]["model"]["context"]
     stride = context if settings["stride"] is None else settings["stride"]
     settings = {**settings, "context": context, "stride": stride}
@@ -54,6 +58,7 @@ def evaluate(
         "status": run["status"],
         "settings": settings,
         "bos": BOS,
+        "quantity": aim.quantity,
         **_nothing(texts[0]),
         "seconds": None,
         "provenance": manifest([run["spec"], settings], corpus.manifest["data_hash"]),
@@ -75,13 +80,16 @@ def evaluate(
             )
         model = model.to(machine.device())
         start = time.monotonic()
-        found = [_score(model, text, corpus.separator, context, stride) for text in texts]
+        losses_of = scorer(aim, shape, corpus.separator, context, stride)
+        found = [_score(model, text, losses_of, whole=aim is CAUSAL) for text in texts]
         result |= found[0] | {"seconds": round(time.monotonic() - start, 3)}
         for text, score in zip(texts, found, strict=True):
-            where = "held-out loss" if text is texts[0] else f"on {text.name}: loss"
+            where = aim.title if text is texts[0] else f"on {text.name}: loss"
+            bits = score["bits_per_byte"]
             report(
                 f"{label}: {where} {score['loss_nats']:.4f} nats/token, "
-                f"{score['bits_per_byte']:.4f} bits/byte on {score['tokens']:,} tokens"
+                + ("" if bits is None else f"{bits:.4f} bits/byte ")
+                + f"on {score['tokens']:,} tokens"
             )
             if text is not texts[0]:
                 result["sets"][text.name] = score
@@ -110,12 +118,32 @@ def _nothing(text: EvaluationSet) -> dict[str, Any]:
     return {**dict.fromkeys((*SCORES, *EXTENT)), "text_sha256": text.sha256}
 
 
+Scorer = Callable[[LanguageModel, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def scorer(aim: Objective, shape: Shape, separator: int, context: int, stride: int) -> Scorer:
+    """What gives the places in a text that are scored, and the loss at each, in nats.
+
+    The text starts with a separator, which is given, not predicted. Only causal models are scored
+    on all of it, and in windows that overlap where the stride says so.
+    """
+    if aim is MASKED_TOKENS:
+        return lambda model, tokens: pseudo_losses(model, tokens, context, shape.vocab)
+    if aim is SPANS:
+        return lambda model, tokens: conditional_losses(model, tokens, context, shape.vocab)
+    return lambda model, tokens: (
+        np.arange(1, len(tokens)),
+        token_losses(model, tokens[1:], separator, context, stride),
+    )
+
+
 def _score(
-    model: LanguageModel, text: EvaluationSet, separator: int, context: int, stride: int
+    model: LanguageModel, text: EvaluationSet, losses_of: Scorer, whole: bool
 ) -> dict[str, Any]:
-    """What a text gives. Its stream starts with a separator, which is given, not predicted."""
-    losses = token_losses(model, text.tokens[1:], separator, context, stride)
-    score = held_out(losses, owners(text.tokens, text.pieces)[1:], text.bytes)
+    """What a text gives. whole: the losses together are that of the text, so it has bits a byte."""
+    places, losses = losses_of(model, text.tokens)
+    clusters = owners(text.tokens, text.pieces)[places]
+    score = held_out(losses, clusters, text.bytes if whole else None)
     return {
         "loss_nats": score.loss_nats,
         "loss_nats_se": score.standard_error,

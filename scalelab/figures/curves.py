@@ -192,7 +192,7 @@ def _legend(axes: "Axes", study: Study, lines: list[Any], repeated: bool, envelo
             markersize=3.8,
             markeredgecolor=style.INK,
             markeredgewidth=0.6,
-            label="held-out loss at the end",
+            label=f"{study.objective.title} at the end",
         )
     )
     if any(not run.ok for run in study.runs):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scalelab.evaluation.columns import measure_of, set_of
+from scalelab.plan.objectives import CAUSAL, QUANTITIES
 
 GREEK = ("alpha", "beta", "gamma", "delta", "kappa")
 LOSS_UNITS = {"loss_nats": "nats per token", "bits_per_byte": "bits per byte"}
@@ -113,7 +114,10 @@ def loss_label(fit: Mapping[str, Any] | None) -> str:
     """The axis label of a held-out loss, with its evaluation set and its unit."""
     column = str(fit.get("y", "loss_nats")) if fit else "loss_nats"
     name = set_of(column)
-    return f"{f'loss on {name}' if name else 'held-out loss'} ({loss_unit(column)})"
+    title = QUANTITIES[fit.get("quantity", CAUSAL.quantity) if fit else CAUSAL.quantity].title
+    if name:
+        title = f"{title.removeprefix('held-out ')} on {name}"
+    return f"{title} ({loss_unit(column)})"
 
 
 def column_label(fit: Mapping[str, Any] | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from scalelab.errors import UserError
 from scalelab.evaluation.columns import SCORES, measure_of, set_of
 from scalelab.files import read_json
+from scalelab.plan.objectives import CAUSAL, QUANTITIES, Objective
 
 REQUIRED = ("id", "label", "N", "D", "loss_nats", "status")
 Item = TypeVar("Item")
@@ -83,6 +84,14 @@ class Study:
         failed = [item for item in self.laws.get("failed") or () if item.get("answer") == name]
         why = f" ({failed[0]['reason']})" if failed else ""
         raise NotInStudy(f"laws.json of {self.name}: no answer {name}{why}")
+
+    @property
+    def objective(self) -> Objective:
+        """What the held-out losses of the runs are."""
+        found = next(
+            (run.columns["quantity"] for run in self.runs if run.columns.get("quantity")), ""
+        )
+        return QUANTITIES.get(found, CAUSAL)
 
     @property
     def growth(self) -> dict[str, dict[str, Any]]:

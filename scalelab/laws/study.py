@@ -14,6 +14,7 @@ from scalelab.laws.fitting import fit
 from scalelab.laws.growth import growth
 from scalelab.laws.result import FitResult
 from scalelab.laws.settings import Settings
+from scalelab.plan.objectives import CAUSAL
 from scalelab.provenance import code_digest, manifest
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ def fit_study(
     given, not_given = give(answers, Material(runs, tuple(made), root), name)
     asked = {"answers": list(answers)} if answers else {}
     table = digest(runs.to_csv(index=False))
+    losses = _quantity(runs)
     return {
         "study": name,
-        "fits": [one.to_json() for one in made],
-        "answers": given,
+        "fits": [one.to_json() | losses for one in made],
+        "answers": [block | losses for block in given],
         "failed": failed + not_given,
         "growth": growth(runs),
         "provenance": {
@@ -71,6 +73,12 @@ def fit_study(
             "code": code_digest(*LAYERS),
         },
     }
+
+
+def _quantity(runs: "DataFrame") -> dict[str, str]:
+    """What the losses are, where they are not those of each token given those before it."""
+    found = {*runs["quantity"].dropna()} if "quantity" in runs.columns else set()
+    return {"quantity": str(*found)} if len(found) == 1 and found != {CAUSAL.quantity} else {}
 
 
 def _of_set(keys: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import functools
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from scalelab.errors import UserError
 from scalelab.models import families
-from scalelab.plan.families import Shape
+from scalelab.plan.families import OF_TRANSFORMERS, Shape, module_of, unknown
 
 
 class LanguageModel(nn.Module, ABC):
@@ -57,6 +57,8 @@ class Family:
     """Weights under the names of the transformers class, as views of the parameters."""
     factors: Callable[[Shape], dict[str, torch.Tensor]] = lambda shape: {}
     """What the weights of some names are multiplied by in the transformers class."""
+    special: Callable[[Shape], Sequence[str]] = lambda shape: ()
+    """Tokens that it has beside the vocabulary, in the order of their ids."""
     documents: bool = False
     """Whether the module heeds its `separator`."""
     by_hand: bool = False
@@ -78,16 +80,17 @@ def _discover() -> None:
 
 
 def names() -> list[str]:
-    """Names of all families."""
+    """Names of all families but those of transformers, which have theirs there."""
     _discover()
-    return sorted(FAMILIES)
+    return sorted(set(FAMILIES) - {OF_TRANSFORMERS})
 
 
 def get(name: str) -> Family:
     """A family by name. Raises `UserError` for an unknown one."""
-    if name not in names():
-        raise UserError(f"model.family: found {name!r}, expected one of {names()}")
-    return FAMILIES[name]
+    _discover()
+    if name == OF_TRANSFORMERS or module_of(name) not in FAMILIES:
+        raise unknown(name)
+    return FAMILIES[module_of(name)]
 
 
 def build(shape: Shape, seed: int) -> LanguageModel:

@@ -12,7 +12,7 @@ from scalelab.plan import designs
 from scalelab.plan.asked import DAMAGE, column, of_axes, of_measures
 from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
-from scalelab.plan.families import Counts, count
+from scalelab.plan.families import Counts, count, objective
 from scalelab.plan.identity import run_id
 from scalelab.plan.measures import measure_settings
 from scalelab.plan.recipe import FORMAT, specification
@@ -126,6 +126,7 @@ def build(study: Study) -> Plan:
                 f"{KEY}: {run.label} has a teacher that the study does not train; give "
                 f"axes.{KEY} and the value 0 among its values"
             )
+    _of_one_quantity(unique.values())
     notes = [f"{repeated} repeated runs removed (equal settings)"] if repeated else []
     runs = sorted(_unique_labels(unique.values()), key=lambda run: (-run.flops, run.label))
     sets = set_specifications(study)
@@ -170,6 +171,18 @@ def build(study: Study) -> Plan:
         ),
         notes=tuple(notes),
     )
+
+
+def _of_one_quantity(runs: Iterable[Run]) -> None:
+    """Refuse a study whose runs have losses that are different quantities."""
+    families = {run.spec["model"]["family"]: run for run in runs}
+    aims = {objective(name).title: name for name in families}
+    if len(aims) > 1:
+        told = " and ".join(f"{name} (a {title})" for title, name in aims.items())
+        raise UserError(
+            f"model.family: found {told} in one study; these losses are different quantities, with "
+            "no axis and no law in common: give each a study of its own"
+        )
 
 
 def corpus_of(study: Study) -> dict[str, Any]:

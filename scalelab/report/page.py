@@ -15,6 +15,7 @@ from scalelab.figures import numbers
 from scalelab.figures.law_panel import excluded
 from scalelab.figures.study import Study, even
 from scalelab.files import write_text
+from scalelab.plan.objectives import CAUSAL
 from scalelab.report import answers, cost, large, material, sets, summary, texts, weight
 from scalelab.report.again import Fits, fits_again
 from scalelab.report.corpus import shown
@@ -273,6 +274,11 @@ def methods(study: Study, corpus: Mapping[str, Any] | None) -> str:
         f"{where}, in nats; perplexity is exp(loss), and bits per byte is the comparison that "
         "holds across tokenizers. "
     )
+    if study.objective is not CAUSAL:
+        text = (
+            f"The {study.objective.title} is {study.objective.meaning}. It is of the test "
+            f"split{where}, in nats a scored token, and compares with losses of its kind alone. "
+        )
     fit = next(iter(study.fits), None)
     if fit:
         share = fit.get("fraction_at_best")

@@ -148,20 +148,20 @@ def answer(study: Study, again: FitResult | None = None) -> list[str]:
     sentences = []
     steps = tenfolds(fit)
     unit = unit_of(fit)
-    what = convention(fit)
+    what, title = convention(fit), study.objective.title
     if steps:
         falls = ", then ".join(
             f"from {before:.3f} to {after:.3f}{_by(again, x)}" for x, before, after in steps
         )
         start = numbers.short(steps[0][0])
         sentences.append(
-            f"On the fitted law, each tenfold of {what} lowers the held-out loss: "
+            f"On the fitted law, each tenfold of {what} lowers the {title}: "
             f"starting at {start}, {falls}{', in' if falls.endswith(')') else ''} {unit}."
         )
     else:
         first, last = good[0], good[-1]
         sentences.append(
-            f"Held-out loss goes from {first.loss:.3f} nats per token at {numbers.short(first.n)} "
+            f"The {title} goes from {first.loss:.3f} nats per token at {numbers.short(first.n)} "
             f"to {last.loss:.3f} at {numbers.short(last.n)} non-embedding parameters."
         )
     sentences += [exponent(fit), floor(fit), extrapolation(fit)]

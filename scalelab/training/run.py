@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError, first_line
 from scalelab.files import atomic_folder, digest, read_json, write_json
 from scalelab.models import LanguageModel, attend_to, export
+from scalelab.models.registry import get
 from scalelab.plan.families import Shape, count
 from scalelab.plan.identity import computed, run_id
 from scalelab.plan.labels import label_of
@@ -30,6 +31,8 @@ from scalelab.training.progress import FILE
 from scalelab.training.step import is_out_of_memory
 from scalelab.training.stretches import from_here
 
+MASK = "[MASK]"
+"""What a tokenizer calls the token that stands for a hidden one."""
 WAIT_SECONDS = 90
 """How long a run waits for another process that holds it. An orphan of a killed workflow saves its
 state and leaves within seconds."""
@@ -287,8 +290,9 @@ def _write_checkpoint(
         except SafetensorError as error:
             raise _of_system(error, path) from None
         write_json(temporary / "config.json", config)
+        special = get(shape.family).special(shape)
         tokenizer = (Path(this.corpus_folder) / "tokenizer.json").read_bytes()
-        (temporary / "tokenizer.json").write_bytes(tokenizer)
+        (temporary / "tokenizer.json").write_bytes(_with_tokens(tokenizer, shape.vocab, special))
         write_json(
             temporary / "tokenizer_config.json",
             {
@@ -296,11 +300,25 @@ def _write_checkpoint(
                 "model_max_length": shape.context,
                 "bos_token": separator,
                 "eos_token": separator,
+                **({"mask_token": MASK} if MASK in special else {}),
                 "clean_up_tokenization_spaces": False,
             },
         )
         write_json(temporary / "scalelab.json", {"run": result["id"], **result["provenance"]})
         return sum(file.stat().st_size for file in temporary.iterdir())
+
+
+def _with_tokens(tokenizer: bytes, vocab: int, special: Sequence[str]) -> bytes:
+    """A tokenizer.json with the tokens of a family after the vocabulary."""
+    if not special:
+        return tokenizer
+    told = json.loads(tokenizer)
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    told["added_tokens"] += [
+        {"id": vocab + place, "content": content, **flags, "special": True}
+        for place, content in enumerate(special)
+    ]
+    return json.dumps(told, ensure_ascii=False, indent=2).encode()
 
 
 def _of_system(error: Exception, path: Path) -> Exception:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from scalelab.errors import UserError
+from scalelab.models.corruption import IGNORED
 from scalelab.plan.families import Shape
 from scalelab.plan.passes import Pass, held, quick_sequences
 from scalelab.training import machine
@@ -101,13 +102,15 @@ class Stepper:
     ) -> tuple[float, float]:
         """Summed loss in nats over (sequences, T) and norm of the mean gradient.
 
+        Targets that are `IGNORED` have no loss and are not of the mean.
+
         A norm that is not finite has changed nothing; where the scale of fp16 was at fault the
         step is skipped and its norm is 0.
 
         Raises:
             OutOfMemory: on any of the processes, even with one sequence at a time.
         """
-        own, tokens = self.world.share(len(inputs)), targets.numel()
+        own, tokens = self.world.share(len(inputs)), int((targets != IGNORED).sum())
         # The scale is of the mean loss of the batch; gradients are those of the sum.
         factor = self.scale.value / tokens if self.scale.moves else 1.0
         short = ""

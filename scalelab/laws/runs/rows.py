@@ -16,7 +16,7 @@ NAME_COLUMNS = ("label", "run", "name", "id")
 GOOD_STATUS = ("", "ok", "finished", "completed", "complete", "done", "success")
 SAME_EVALUATION = (
     *("corpus", "dataset", "tokenizer", "context", "eval_context"),
-    *("eval_split", "eval_stride", "eval_bos", "eval_text_sha256"),
+    *("eval_split", "eval_stride", "eval_bos", "eval_text_sha256", "quantity"),
 )
 TEXT = "text_sha256"
 """Of the tokens that were scored: another tokenizer gives others for the same text."""

@@ -12,9 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from scalelab.errors import UserError, shown
+from scalelab.plan.objectives import CAUSAL, OBJECTIVES, Objective
 
 OPTIONS = ("kv_heads", "inner", "tied", "band", "experts", "active_experts")
 """Fields of a shape that some families alone have. None: what the family does by itself."""
+OF_TRANSFORMERS = "hf"
+"""`hf:NAME` is the family of a configuration of transformers: a type of model, a folder, or a name
+on the hub."""
 
 
 @dataclass(frozen=True)
@@ -119,22 +123,26 @@ class Registered:
     count: Callable[[Shape], Counts]
     options: Mapping[str, Callable[[Shape], Any]]
     mup: bool
+    objective: Objective
 
 
 REGISTERED: dict[str, Registered] = {}
 
 
 def register(
-    name: str, mup: bool = False, **options: Callable[[Shape], Any]
+    name: str,
+    mup: bool = False,
+    objective: str = CAUSAL.name,
+    **options: Callable[[Shape], Any],
 ) -> Callable[[Callable[[Shape], Counts]], Callable[[Shape], Counts]]:
     """Decorator that enters a family's counting function.
 
-    mup: whether the family has muP. options: of `OPTIONS` those that it heeds, each with its own
-    value at a shape.
+    mup: whether the family has muP. objective: what it predicts (`scalelab.plan.objectives`).
+    options: of `OPTIONS` those that it heeds, each with its own value at a shape.
     """
 
     def enter(function: Callable[[Shape], Counts]) -> Callable[[Shape], Counts]:
-        REGISTERED[name] = Registered(function, options, mup)
+        REGISTERED[name] = Registered(function, options, mup, OBJECTIVES[objective])
         return function
 
     return enter
@@ -147,15 +155,34 @@ def _discover() -> None:
 
 
 def names() -> list[str]:
-    """Names of all families."""
+    """Names of all families but those of transformers, which have theirs there."""
     _discover()
-    return sorted(REGISTERED)
+    return sorted(set(REGISTERED) - {OF_TRANSFORMERS})
+
+
+def module_of(name: str) -> str:
+    """The module of a family, here and in `scalelab.models.families`."""
+    return OF_TRANSFORMERS if name.startswith(f"{OF_TRANSFORMERS}:") else name
+
+
+def unknown(name: str) -> UserError:
+    """The error of a family that there is not."""
+    return UserError(
+        f"model.family: found {shown(name)}, expected one of {names()} or "
+        f"{OF_TRANSFORMERS}: and a causal model of transformers, such as hf:gpt_neox"
+    )
 
 
 def _known(name: str) -> Registered:
-    if name not in names():
-        raise UserError(f"model.family: found {shown(name)}, expected one of {names()}")
-    return REGISTERED[name]
+    _discover()
+    if name == OF_TRANSFORMERS or module_of(name) not in REGISTERED:
+        raise unknown(name)
+    return REGISTERED[module_of(name)]
+
+
+def objective(name: str) -> Objective:
+    """What a family predicts. Raises `UserError` for an unknown family."""
+    return _known(name).objective
 
 
 def count(shape: Shape) -> Counts:
