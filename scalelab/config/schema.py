@@ -41,9 +41,9 @@ class ModelConfig:
     """The model family and the shape that the sizes of a ladder share."""
 
     family: str = "gpt2"
-    """Name of a registered family."""
+    """Name of a registered family, or hf:NAME for a causal model of transformers."""
     depth: Positive = 3
-    """Transformer blocks."""
+    """Transformer blocks; of t5 those of encoder and decoder each."""
     heads: Positive = 2
     """Attention heads; the width must be divisible by it."""
     width: Positive | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,6 +21,8 @@ from scalelab.plan.families import Counts, Shape
 
 WITH_WEIGHTS = ("aten.mm", "aten.addmm", "aten._grouped_mm")
 SMALL_CONTEXT = 8
+MOST_WEIGHTS = 20_000_000
+"""Of a model of some ten thousand: what else it has is of fixed size."""
 
 
 def main() -> None:
@@ -42,8 +45,6 @@ def answer(shape: Shape) -> dict[str, Any]:
 
 def count(shape: Shape) -> Counts:
     """Parameters by group and FLOPs of a model that is built without its numbers."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     try:
         with FakeTensorMode():
             model = Named(shape)
@@ -67,6 +68,18 @@ def count(shape: Shape) -> Counts:
     )
 
 
+def _built(shape: Shape) -> Named:
+    """A model, or the reason why there is none in a sentence."""
+    try:
+        return Named(shape)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"model.family: {shape.family} cannot be built: {first_line(error)}"
+        ) from None
+
+
 def _groups(inner: Any) -> dict[str, int]:
     tokens, head = inner.get_input_embeddings(), inner.get_output_embeddings()
     embeddings = [module for module in inner.modules() if isinstance(module, nn.Embedding)]
@@ -85,6 +98,13 @@ def look_closely(shape: Shape) -> None:
     A small one is looked at, of the same heads and depth.
     """
     small = replace(shape, context=SMALL_CONTEXT, vocab=16, width=min(shape.width, 8 * shape.heads))
+    with FakeTensorMode():
+        weights = sum(p.numel() for p in _built(small).parameters())
+    if weights > MOST_WEIGHTS:
+        raise UserError(
+            f"model.family: {shape.family} has {weights:,} weights however small its shape: it has "
+            "parts that are no matter of width and depth"
+        )
     model = Named(small)
     assert model.blocks
     with torch.random.fork_rng(devices=[]):

@@ -1,9 +1,14 @@
 """Which tokens each step sees: blocks of the training split, in a seeded order."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from scalelab.errors import UserError
+from scalelab.models.corruption import corrupted
+from scalelab.plan.families import Shape, objective
+from scalelab.plan.objectives import CAUSAL, Objective, predicted_tokens
 from scalelab.seeds import stream
 
 AHEAD_TOKENS = 1 << 16
@@ -39,6 +44,11 @@ class Batches:
         self.ahead = max(AHEAD_TOKENS // batch_tokens, 1)
         self.read = -1
         self.rows = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def predicted(self) -> int:
+        """Tokens of a step whose loss is taken."""
+        return self.sequences * self.context
 
     def require(self, steps: int) -> None:
         """Raise `UserError` when the corpus has fewer distinct tokens than `steps` steps need."""
@@ -87,3 +97,28 @@ class Batches:
             order = generator.permutation(blocks)
             self.epochs = {epoch: order}  # epochs are left one after another
         return self.epochs[epoch]
+
+
+class Hidden(Batches):
+    """Batches of which a model is to predict hidden tokens, drawn anew each step."""
+
+    def __init__(self, aim: Objective, vocab: int, *settings: Any) -> None:
+        super().__init__(*settings)
+        self.aim, self.vocab = aim, vocab
+
+    @property
+    def predicted(self) -> int:
+        """Tokens of a step whose loss is taken."""
+        return self.sequences * predicted_tokens(self.aim.name, self.context)
+
+    def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of a step, as `scalelab.models.corruption` has them."""
+        blocks, _ = super().step(step)
+        return corrupted(self.aim.name, blocks, self.vocab, self.seed, f"step {step}")
+
+
+def batches_for(shape: Shape, recipe: dict[str, Any], seed: int, tokens: np.ndarray) -> Batches:
+    """The batches of a run, as its family is to be given them."""
+    aim = objective(shape.family)
+    settings = tokens, shape.context, recipe["batch_tokens"], seed, recipe.get("unique_tokens")
+    return Batches(*settings) if aim is CAUSAL else Hidden(aim, shape.vocab, *settings)

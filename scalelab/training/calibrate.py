@@ -70,7 +70,7 @@ def seconds_a_step(spec: dict[str, Any], seconds: float) -> float | None:
         with tempfile.TemporaryDirectory() as folder:
             trainer = Trainer(plain, tokens, Path(folder), "calibration", silent, "calibration")
             while len(taken) <= LEAST_STEPS or time.monotonic() - begin < seconds:
-                batch = trainer.batch(len(taken) % recipe["steps"])
+                batch = trainer.batches.step(len(taken) % recipe["steps"])
                 start = time.monotonic()
                 trainer.stepper(*batch, 1e-4)
                 taken.append(time.monotonic() - start)

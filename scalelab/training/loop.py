@@ -14,13 +14,11 @@ import torch
 from scalelab.errors import UserError, first_line
 from scalelab.files import write_text
 from scalelab.models import build
-from scalelab.models.corruption import corrupted
 from scalelab.models.registry import LanguageModel
-from scalelab.plan.families import Counts, Shape, count, objective
-from scalelab.plan.objectives import CAUSAL, predicted_tokens
+from scalelab.plan.families import Counts, Shape, count
 from scalelab.seeds import stream
 from scalelab.training import machine, paths, state
-from scalelab.training.batches import Batches
+from scalelab.training.batches import batches_for
 from scalelab.training.distil import Distilled
 from scalelab.training.distributed import World
 from scalelab.training.optimizer import AdamW, FlatAdamW, ordered
@@ -102,18 +100,8 @@ class Trainer:
         self.steps = int(self.recipe["steps"])
         self.shape = Shape(**spec["model"])
         self.counts: Counts = count(self.shape)
-        self.batches = Batches(
-            tokens,
-            self.shape.context,
-            self.recipe["batch_tokens"],
-            spec["seed"],
-            self.recipe.get("unique_tokens"),
-        )
+        self.batches = batches_for(self.shape, self.recipe, spec["seed"], tokens)
         self.batches.require(self.steps)
-        self.objective = objective(self.shape.family)
-        self.predicted = self.batches.sequences * predicted_tokens(
-            self.objective.name, self.shape.context
-        )
         check_shares(self.batches.sequences, self.world.size, self.sharded)
         self.model = build(self.shape, stream(spec["seed"], "initial weights"))
         self.recomputed = bool(self.recipe.get("checkpoint_activations"))
@@ -196,7 +184,7 @@ class Trainer:
         while self.done < self.steps:
             lr = self._rate(self.done)
             try:
-                loss, norm = self.stepper(*self.batch(self.done), lr)
+                loss, norm = self.stepper(*self.batches.step(self.done), lr)
             except OutOfMemory as error:
                 return self._end("oom", f"step {self.done + 1}: {error}")
             except (RuntimeError, MemoryError) as error:  # in the update, or while a batch is read
@@ -226,15 +214,6 @@ class Trainer:
                 if leave:
                     raise Interrupted(f"{self.label}: stopped at step {self.done:,}, state saved")
         return self._end("ok", None)
-
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs and targets of a step, as the family's objective wants them."""
-        inputs, targets = self.batches.step(step)
-        if self.objective is CAUSAL:
-            return inputs, targets
-        return corrupted(
-            self.objective.name, inputs, self.shape.vocab, self.spec["seed"], f"step {step}"
-        )
 
     def _show(self) -> None:
         """Tell of the last seconds."""
@@ -277,7 +256,8 @@ class Trainer:
         if self.done % WINDOW or self.done <= self.recipe["schedule"]["warmup_steps"]:
             return None
         recent = math.fsum(loss for loss, _, _ in self.history[-WINDOW:])
-        recent, first = recent / (WINDOW * self.predicted), self.history[0][0] / self.predicted
+        recent /= WINDOW * self.batches.predicted
+        first = self.history[0][0] / self.batches.predicted
         if recent <= WORSE * first:
             return None
         return f"step {self.done}: loss {recent:.3f} nats is above step 1 ({first:.3f})"
@@ -292,7 +272,7 @@ class Trainer:
             "step": end,
             "tokens": end * batch,
             "flops": end * batch * self.counts.training_flops,
-            "loss_nats": nats / ((end - start) * self.predicted),
+            "loss_nats": nats / ((end - start) * self.batches.predicted),
             "lr": self._rate(end - 1),
             "grad_norm": self.history[end - 1][1],
             "tokens_per_second": round((end - start) * batch / elapsed, 1),

@@ -84,6 +84,7 @@ def test_a_model_is_causal_of_the_counted_size_and_comes_back_from_its_export(
         ("nothing", "found hf:nothing, expected hf: and a type of model of transformers"),
         ("bert", "found hf:bert, which sees the tokens after the one that it predicts"),
         ("bart", "has no list of 2 layers"),
+        ("git", "has 85,[0-9,]+ weights however small its shape"),
         ("no/such-folder", "found hf:no/such-folder, expected hf: and a type of model"),
     ],
 )

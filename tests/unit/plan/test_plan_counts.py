@@ -81,7 +81,7 @@ def test_every_family_grows_with_width_and_depth(family: str) -> None:
 def test_impossible_shapes_are_refused() -> None:
     with pytest.raises(UserError, match=r"multiple of model\.heads = 3"):
         count(gpt2(128, 4, 3))
-    with pytest.raises(UserError, match=r"found 'gpt9', expected one of \['gpt2'"):
+    with pytest.raises(UserError, match=r"found 'gpt9', expected one of \['bert', 'gpt2'"):
         count(Shape("gpt9", 1, 8, 2, 16, 257))
 
 

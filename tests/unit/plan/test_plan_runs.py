@@ -365,6 +365,10 @@ def test_large_runs_get_the_threads() -> None:
     [
         ({"ladder.widths": [9]}, ["model.width: found 9", "multiple", "2"]),
         ({"model.family": "gpt9"}, ["model.family: found 'gpt9'", "gpt2"]),
+        (
+            {"axes": {"model.family": ["gpt2", "bert"]}},
+            ["model.family: found gpt2 (a held-out loss) and bert (a held-out pseudo-loss)"],
+        ),
         ({"training.tokens": 500}, ["width", "8 steps", "at least 10"]),
         ({"ladder.widths": []}, ["no runs", "ladder.widths"]),
         ({"ladder": {"widths": [], "sizes": []}}, ["no runs", "ladder.sizes"]),
