@@ -14,7 +14,7 @@ from scalelab.plan import remote
 
 FORMATS = (
     *(".txt", ".md", ".py", ".html", ".htm"),
-    *(".jsonl", ".csv", ".tsv", ".parquet", ".arrow"),
+    *(".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".mo"),
 )
 """Endings of the files that are read."""
 PACKED = (".gz", ".bz2", ".xz", ".zst")

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import struct
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -329,3 +330,59 @@ def test_html_is_stripped() -> None:
 def test_html_files_are_documents(folder: Path) -> None:
     (folder / "a.html.gz").write_bytes(gzip.compress(b"<p>caf\xc3\xa9</p>"))
     assert read("a.html.gz")[0] == [Document("a.html.gz", "café")]
+
+
+# --- Message catalogues ---------------------------------------------------------------------------
+
+
+def as_mo(messages: dict[str, str], charset: str = "utf-8") -> bytes:
+    """A catalogue as the manual of gettext lays it out: two tables of lengths and offsets."""
+    entries = sorted({"": f"Content-Type: text/plain; charset={charset}\n", **messages}.items())
+    pairs = [(key.encode(charset), value.encode(charset)) for key, value in entries]
+    start = 28 + 16 * len(pairs)
+    tables: list[bytes] = []
+    texts = b""
+    for side in (0, 1):
+        for pair in pairs:
+            tables.append(struct.pack("<II", len(pair[side]), start + len(texts)))
+            texts += pair[side] + b"\0"
+    head = struct.pack("<7I", 0x950412DE, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, 0)
+    return head + b"".join(tables) + texts
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+def test_translations_of_a_catalogue_are_text(tmp_path: Path, charset: str) -> None:
+    messages = {
+        "open": "öffnen",
+        "%d file\0%d files": "%d Datei\0%d Dateien",
+        "menu\4close": "schließen",
+        "untranslated": "",
+    }
+    (tmp_path / "de.mo").write_bytes(as_mo(messages, charset))
+    (tmp_path / "de.mo.gz").write_bytes(gzip.compress(as_mo(messages, charset)))
+    for name in ("de.mo", "de.mo.gz"):
+        found, _ = read(str(tmp_path / name))
+        assert [one.text for one in found] == ["%d Datei\n%d Dateien\nschließen\nöffnen\n"]
+
+
+def test_messages_that_stand_together_are_one_document(tmp_path: Path) -> None:
+    messages = {f"{number:03}": f"{number:03} " + "wort " * 100 for number in range(20)}
+    (tmp_path / "de.mo").write_bytes(as_mo(messages))
+    found, _ = read(str(tmp_path / "de.mo"))
+    assert [len(one.text.split("\n")) - 1 for one in found] == [8, 8, 4]
+    assert "".join(one.text for one in found).split() == " ".join(messages.values()).split()
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "charset"])
+def test_a_damaged_catalogue_is_named(tmp_path: Path, damage: str) -> None:
+    whole = as_mo({"open": "öffnen", "close": "schließen"})
+    content = {
+        "cut": whole[:-9],
+        "other": b"PK" + whole[2:],
+        "charset": whole.replace(b"charset=utf-8", b"charset=utf-9"),
+    }[damage]
+    (tmp_path / "de.mo").write_bytes(content)
+    with pytest.raises(UserError, match=r"de\.mo: not a whole message catalogue: "):
+        read(str(tmp_path / "de.mo"))
+    found, tally = read(str(tmp_path / "de.mo"), on_error="skip")
+    assert (found, tally["unreadable"]) == ([], 1)
