@@ -14,6 +14,8 @@ from scalelab.laws.runs.rows import failed
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+MAY_LACK = ("bits_per_byte",)
+"""Columns that may be empty from top to bottom: not every loss is that of a whole text."""
 EXACT = ("N", "N_total", "N_embedding", "D", "U", "C", "C_6ND", "loss_nats", "bits_per_byte")
 ALIASES = {
     "N": (
@@ -61,7 +63,11 @@ def read_runs(
     gone = [status is not None and failed(row[status]) for row in rows]
     data: dict[str, list] = {name: [row[i] for row in rows] for i, name in enumerate(header)}
     loss, unit = _loss(path, header, mapping, unit, data)
-    numbers = {name: source for name, source in mapping.items() if name != "loss_nats"}
+    numbers = {
+        name: source
+        for name, source in mapping.items()
+        if name != "loss_nats" and (name not in MAY_LACK or any(data[source]))
+    }
     for name, source in numbers.items():
         data[name] = [
             parse_cell(path, lines[i], source, data[source][i], False, gone[i])

@@ -92,6 +92,16 @@ def test_a_size_that_is_no_number_is_named_with_file_line_and_column(tmp_path, c
         laws.read_runs(write(tmp_path, rows=rows))
 
 
+def test_bits_per_byte_may_be_missing_for_all_runs_but_not_for_one(tmp_path):
+    rows = [(*row, "") for row in BODY]
+    table = laws.read_runs(write(tmp_path, "N,loss_nats,bits_per_byte", rows))
+    assert table["bits_per_byte"].isna().all()
+    assert laws.fit("power_offset", table).params["alpha"] > 0
+    rows[0] = (*BODY[0], "1.5")
+    with pytest.raises(UserError, match="line 3, column 'bits_per_byte': found an empty cell"):
+        laws.read_runs(write(tmp_path, "N,loss_nats,bits_per_byte", rows))
+
+
 def test_thousands_separators_are_refused_quoted_or_not(tmp_path):
     with pytest.raises(UserError, match="line 4: 4 cells, the header has 2"):
         laws.read_runs(write(tmp_path, rows=[*BODY[:2], ("1,000,000", "3.6974")]))
