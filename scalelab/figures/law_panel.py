@@ -196,7 +196,8 @@ def finish(*panels: Panel) -> Rows:
     """Lay the figure out and place the legend of each of its panels; give back all rows."""
     from matplotlib.legend_handler import HandlerTuple
 
-    style.settle(panels[0].axes.figure)
+    figure = panels[0].axes.figure
+    style.settle(figure, keep=True)
     for panel in panels:
         style.place_legend(
             panel.axes,
@@ -206,6 +207,7 @@ def finish(*panels: Panel) -> Rows:
             labels=panel.labels,
             handler_map={tuple: HandlerTuple(ndivide=1, pad=0)},
         )
+    style.settle(figure)  # room for a legend gives an axis other labels
     return [row for panel in panels for row in panel.rows]
 
 

@@ -164,13 +164,15 @@ def _save_or_exit(figure: "Figure", path: Path) -> None:
         sys.exit(1)
 
 
-def settle(figure: Any) -> None:
+def settle(figure: Any, keep: bool = False) -> None:
     """Lay the figure out once and keep that layout, so that saving does not measure it again.
 
     The engine is taken away: in place of one named "none" saving draws everything once in vain.
+    keep: it stays, for what is laid out anew after this.
     """
     figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine(None)
+    if not keep:
+        figure.set_layout_engine(None)
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
