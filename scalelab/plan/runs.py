@@ -232,7 +232,7 @@ def _evaluation(
         "stride": stride or context,
         "sets": {spec["name"]: identity for identity, spec in sets.items()},
     }
-    left_out = {"measures"} if sets else {"measures", "sets"}
+    left_out = {"measures", "tasks", "tasks_folder", *(() if sets else ("sets",))}
     return {key: value for key, value in found.items() if key not in left_out}
 
 
