@@ -27,6 +27,7 @@ DRAWN = [
     ("modalities", "modalities"),
     ("measures", "measures"),
     ("compression", "compression"),
+    ("tasks", "tasks"),
 ]
 
 
