@@ -14,12 +14,10 @@ import numpy as np
 Count = Callable[[str], int]
 """How many tokens a text has."""
 
-SENTENCE = re.compile(r"(?<!\S)[A-Z][^\n.!?]*(?:\n[^\S\n]*[^\s.!?][^\n.!?]*)*\.(?=\s|$)")
-"""From a capital to a full stop before white space, on lines that follow one another."""
+SENTENCE = re.compile(r"(?<!\S)[A-Z][^\n.!?]*(?:(?<!:)\n[^\S\n]*[\w`'\"(][^\n.!?]*)*\.(?=\s|$)")
+"""From a capital to a full stop before white space, on lines of words that follow one another."""
 WORD = re.compile(r"\S+")
 PLAIN = re.compile(r"[A-Za-z]{2,}$")
-RULE = re.compile(r"[-=~]{3}")
-"""The line under a heading."""
 PROSE = 0.9
 """Share of a sentence's characters that are letters, spaces or commas: others are code."""
 BETWEEN = "\n\n"
@@ -168,4 +166,4 @@ def follows(
 def _is_prose(sentence: str) -> bool:
     letters = sum(one.isalpha() or one in " ,\n" for one in sentence)
     words = len(sentence.split())
-    return words >= WORDS and letters >= PROSE * len(sentence) and not RULE.search(sentence)
+    return words >= WORDS and letters >= PROSE * len(sentence)
