@@ -42,7 +42,9 @@ def draw(study: Study, width: str) -> Drawing:
             axes.set_visible(False)
         for kind, axes in zip(kinds, shown, strict=True):
             rows += [(task["task"], *row) for row in kind(axes, task)]
-            if wide and any(kind is not _continuous or one["continuous"] for one in tasks[place + 1 :]):
+            if wide and any(
+                kind is not _continuous or one["continuous"] for one in tasks[place + 1 :]
+            ):
                 axes.set_xlabel("")
         shown[0].set_title(
             task["task"].replace("_", " "), loc="left", fontsize=style.small(), pad=3

@@ -158,8 +158,8 @@ def named_tasks(names: Sequence[str], folder: str | None) -> dict[str, Any]:
                 found |= manager.load([name])["tasks"]
         except Exception as error:  # of datasets, the hub's client or the network: any kind
             raise UserError(
-                f"evaluation.tasks: the data of {name!r} cannot be had ({first_line(error)}); they come from "
-                "the Hugging Face hub, or from its cache on this machine"
+                f"evaluation.tasks: the data of {name!r} cannot be had ({first_line(error)}); they "
+                "come from the Hugging Face hub, or from its cache on this machine"
             ) from None
     return found
 

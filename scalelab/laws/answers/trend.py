@@ -46,7 +46,7 @@ def trend(material: Material, settings: Mapping[str, Any]) -> Block:
         raise UserError(f"level is {level}: expected a number between 0 and 1")
     groups, warnings = _groups(material.runs)
     names = [str(name) for name in material.runs.columns if "/" in str(name)]
-    # Bytes follow from the shape, views of canaries and chance from the text: there is nothing to find out.
+    # Bytes follow from the shape, views of canaries and chance from the text: no trend to find.
     names = [name for name in names if not name.endswith((ERROR, "_bytes", CHANCE))]
     names = [name for name in names if not name.startswith("canaries/seen_")]
     if not names:

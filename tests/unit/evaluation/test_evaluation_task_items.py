@@ -33,7 +33,8 @@ def made(name, texts, context=CONTEXT):
 
 def test_sentences_are_whole_prose_where_they_stand():
     text = (
-        "of a cut one. Return the value of x.y in a list, or None.\n\nSee foo(a=1, b=[2]) <x> {y}.\n"
+        "of a cut one. Return the value of x.y in a list, or None.\n\n"
+        "See foo(a=1, b=[2]) <x> {y}.\n"
         "Heading\n-------\nIt goes on over\n  two lines of plain text.\n\nToo short.\n"
         "Whether it is open?\nAn end without a stop"
     )

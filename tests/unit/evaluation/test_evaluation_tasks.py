@@ -104,7 +104,9 @@ def test_a_word_by_its_nats_and_whether_it_is_the_likeliest(subject, found):
 
 def test_margins_and_accuracies_are_those_of_whole_sums(subject, found):
     told = {
-        name: [[nats(subject, *one)[0] for one in item.requests] for item in items_of(subject, name)]
+        name: [
+            [nats(subject, *one)[0] for one in item.requests] for item in items_of(subject, name)
+        ]
         for name in ("choice", "acceptable", "follows")
     }
     margins = {
@@ -176,7 +178,7 @@ def test_asking_leaves_random_numbers_as_they_were(subject):
 
 
 def test_too_few_items_and_no_decoder_are_reasons(subject):
-    with pytest.raises(NotMeasured, match="5 items of the task cloze .* expected 8 or more"):
+    with pytest.raises(NotMeasured, match=r"5 items of the task cloze .* expected 8 or more"):
         tasks.tasks(replace(subject, texts=lambda: documents(count=5)))
     with pytest.raises(NotMeasured, match="no decoder"):
         tasks.tasks(replace(subject, texts=None))
