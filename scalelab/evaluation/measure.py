@@ -1,7 +1,7 @@
 """The verb `measure`: a run, its corpus and the name of a measure in, a small JSON file out."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -106,7 +106,7 @@ def subject_of(
     )
 
 
-def decoder_of(model: Any, folder: Path) -> Callable[[Sequence[np.ndarray]], list[str]] | None:
+def decoder_of(model: Any, folder: Path) -> Callable[[Iterable[np.ndarray]], list[str]] | None:
     """Texts of rows of ids by the tokenizer of a checkpoint, for a model that `generate`s."""
     from tokenizers import Tokenizer
 
@@ -120,7 +120,7 @@ def decoder_of(model: Any, folder: Path) -> Callable[[Sequence[np.ndarray]], lis
 
 
 def texts_of(
-    corpus: Corpus, split: str, decode: Callable[[Sequence[np.ndarray]], list[str]]
+    corpus: Corpus, split: str, decode: Callable[[Iterable[np.ndarray]], list[str]]
 ) -> list[str]:
     """The first piece of each document of a split."""
     tokens, pieces = corpus.tokens[split], corpus.pieces[split]

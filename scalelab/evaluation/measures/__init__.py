@@ -6,7 +6,7 @@ exported, and windows of held-out text. Shape suffixes: W windows, T tokens, V v
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class Subject:
     """Ids that the held-out text holds, sorted."""
     separator: int
     seed: int
-    decode: Callable[[Sequence[np.ndarray]], list[str]] | None = None
+    decode: Callable[[Iterable[np.ndarray]], list[str]] | None = None
     """Texts of rows of ids; None where the model writes none with a cache."""
     planted: Callable[[], Planted] = without_canaries
     """The canaries of the corpus."""

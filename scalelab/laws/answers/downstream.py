@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 LAW = "downstream"
 FEWEST = 4
 """Runs of different losses that the law is fitted to, at least."""
-CLEAR = 2.0
-"""Standard errors that the best accuracy is above chance by."""
+CLEAR = 3.0
+"""Standard errors that the best accuracy is above chance by: it is the best of many runs."""
 STEPS = 40
 """Points of a drawn curve."""
 

@@ -90,7 +90,7 @@ def test_what_no_model_can_do_or_whose_chance_is_unknown_has_no_law():
     assert rows["cloze"]["law"] is rows["odd"]["law"] is None
     assert rows["cloze"]["continuous"] == "nats" and rows["odd"]["continuous"] is None
     assert rows["cloze"]["reason"] == (
-        "the best accuracy, 0, is not 2 standard errors above the 0 of chance"
+        "the best accuracy, 0, is not 3 standard errors above the 0 of chance"
     )
     assert block["warnings"] == [
         f"cloze: no law, {rows['cloze']['reason']}",
