@@ -184,6 +184,18 @@ def test_too_few_items_and_no_decoder_are_reasons(subject):
         tasks.tasks(replace(subject, texts=None))
 
 
+@pytest.fixture
+def small_index(lm_eval, monkeypatch):
+    """The harness without its own fourteen thousand tasks, whose index takes seconds."""
+    import lm_eval.tasks
+
+    class Small(lm_eval.tasks.TaskManager):
+        def __init__(self, include_path=None, include_defaults=False):
+            super().__init__(include_path=include_path, include_defaults=False)
+
+    monkeypatch.setattr(lm_eval.tasks, "TaskManager", Small)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder of a user's tasks: one of choices with its data beside it, one without data."""
@@ -206,7 +218,7 @@ def folder(tmp_path_factory):
 
 
 def test_tasks_of_a_folder_have_accuracy_chance_and_a_continuous_score(
-    subject, folder, tmp_path, monkeypatch
+    subject, folder, tmp_path, monkeypatch, small_index
 ):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
     root, rows = folder
@@ -236,14 +248,7 @@ def plain_nats(subject, given, told):
     return float(logits[places, ids[0, 1:][places]].sum())
 
 
-def test_a_task_that_is_not_there_or_has_no_data_is_one_sentence(subject, folder, monkeypatch):
-    import lm_eval.tasks
-
-    manager = lm_eval.tasks.TaskManager
-    # The index of its fourteen thousand tasks takes seconds, and is the same without a folder.
-    monkeypatch.setattr(
-        lm_eval.tasks, "TaskManager", lambda include_path: manager(None, include_path, False)
-    )
+def test_a_task_that_is_not_there_or_has_no_data_is_one_sentence(folder, small_index):
     root = str(folder[0])
     for name, said in (
         ("my-on", "has no task 'my-on'; did you mean 'my-own'"),
