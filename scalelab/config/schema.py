@@ -196,6 +196,12 @@ class EvaluationConfig:
     measures: tuple[Name, ...] = ()
     """What each run is measured by beside its loss, e.g. [in_context, induction, logit_lens,
     calibration] (docs/axes/inside.md). One more is taken without training anything anew."""
+    tasks: tuple[Name, ...] = ()
+    """What the measure `tasks` asks: cloze, choice, span, acceptable and follows, which are made
+    from the held-out text, and any task of lm-evaluation-harness by name, e.g. [cloze, arc_easy]
+    (docs/axes/tasks.md). The five by default."""
+    tasks_folder: str | None = None
+    """Folder with YAML files of further tasks, as lm-evaluation-harness reads them."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -9,6 +9,12 @@ EXTENT = ("tokens", "bytes", "text_sha256")
 """What the scores are of: tokens scored, bytes of the original text that they stand for, and the
 digest of the tokens."""
 
+TASKS = "tasks/"
+"""Head of the columns of the measure of tasks; what follows is the task and one of these."""
+ACCURACY, CHANCE = "_accuracy", "_chance"
+CONTINUOUS = ("_nats", "_margin_nats", "_answer_bits_per_byte")
+"""A score without a threshold beside the accuracy; the first that a task has."""
+
 
 def of_set(name: str, column: str) -> str:
     """The column of an evaluation set: `news:loss_nats`. A name holds no colon."""

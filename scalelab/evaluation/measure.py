@@ -1,7 +1,7 @@
 """The verb `measure`: a run, its corpus and the name of a measure in, a small JSON file out."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -90,6 +90,7 @@ def subject_of(
         raise NotMeasured(f"{len(windows)} {of} its context, expected {FEWEST} or more")
     machine.set_up(threads)
     model = open_checkpoint(folder / "checkpoint")
+    decode = decoder_of(model, folder / "checkpoint")
     return Subject(
         model=model,
         windows=windows,
@@ -97,20 +98,34 @@ def subject_of(
         known=np.unique(corpus.tokens[settings["split"]]),
         separator=corpus.separator,
         seed=settings["seed"],
-        decode=decoder_of(model, folder / "checkpoint"),
+        decode=decode,
         planted=partial(planted_in, corpus_folder, corpus, run),
+        texts=decode and partial(texts_of, corpus, settings["split"], decode),
+        folder=folder / "checkpoint",
+        settings=settings,
     )
 
 
-def decoder_of(model: Any, folder: Path) -> Callable[[np.ndarray], list[str]] | None:
-    """Texts of ids (W, T) by the tokenizer of a checkpoint, for a model that `generate`s."""
+def decoder_of(model: Any, folder: Path) -> Callable[[Iterable[np.ndarray]], list[str]] | None:
+    """Texts of rows of ids by the tokenizer of a checkpoint, for a model that `generate`s."""
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
     if not (model.can_generate() and path.is_file()):
         return None
     tokenizer = Tokenizer.from_file(str(path))
-    return lambda ids_WT: list(tokenizer.decode_batch(ids_WT.tolist(), skip_special_tokens=False))
+    return lambda rows: tokenizer.decode_batch(
+        [row.tolist() for row in rows], skip_special_tokens=False
+    )
+
+
+def texts_of(
+    corpus: Corpus, split: str, decode: Callable[[Iterable[np.ndarray]], list[str]]
+) -> list[str]:
+    """The first piece of each document of a split."""
+    tokens, pieces = corpus.tokens[split], corpus.pieces[split]
+    first = pieces[np.unique(pieces[:, 2], return_index=True)[1]]
+    return decode([tokens[start:end] for start, end, *_ in first.tolist()])
 
 
 def blocks_of(corpus: Corpus, run: dict[str, Any], most: int, seen: bool) -> np.ndarray:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 HEADER = ("column", "what", "D", "N", "value", "se", "note")
 UNITS = {"nats": "nats/token"}
 """What the last word of a quantity's name says of its unit; others are shares and scores."""
+WHOLE = {"margin": "nats"}
+"""What the word before it makes of that: of whole answers, not of tokens."""
 
 
 @figure("What was measured beside the loss, by size", "double", needs="measures")
@@ -66,7 +68,8 @@ def _panel(
     told = " ".join(words if last in UNITS else [*words, last])
     title = f"{measure.replace('_', ' ')}: {told}"
     axes.set_title(title, loc="left", fontsize=style.small(), pad=3)
-    axes.set_ylabel(f"{told} ({UNITS[last]})" if last in UNITS else told)
+    unit = WHOLE.get(words[-1] if words else "", UNITS.get(last)) if last in UNITS else None
+    axes.set_ylabel(f"{told} ({unit})" if unit else told)
     low, high = axes.get_ylim()
     axes.set_yticks(style.linear_ticks(low, high, 5))
     axes.set_ylim(low, high)

@@ -13,6 +13,9 @@ FEWEST_SIZES = 4
 DAMAGE = {"quantised", "pruned"}
 """Measures whose excess losses the answer `compression` is made of."""
 
+TASKS = "tasks"
+"""The measure whose accuracies the answer `downstream` is made of."""
+
 COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
 """Columns of runs.csv that bear another name than the key of the study."""
 
@@ -65,6 +68,8 @@ def of_measures(study: Study) -> Iterator[dict[str, Any]]:
         yield {"answer": "trend"}
     if DAMAGE & {*study.evaluation.measures}:
         yield {"answer": "compression"}
+    if TASKS in study.evaluation.measures:
+        yield {"answer": "downstream"}
 
 
 def _sizes_of_each(name: str, sizes: Sequence[tuple[Mapping[str, Any], int]]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from scalelab.config import Study
 from scalelab.errors import UserError
 from scalelab.files import digest
+from scalelab.plan.tasks import task_settings
 
 FOLDER = Path(__file__).parents[1] / "evaluation" / "measures"
 FORMAT = 1
@@ -25,8 +26,9 @@ def measure_settings(study: Study) -> dict[str, dict[str, Any]]:
     """Settings of the study's measures by id (NAME-DIGEST), in its order.
 
     Raises:
-        UserError: there is no measure of that name.
+        UserError: there is no measure of that name, or tasks are given and not measured.
     """
+    _check_tasks(study)
     found = {}
     for name in study.evaluation.measures:
         if name not in names():
@@ -41,6 +43,19 @@ def measure_settings(study: Study) -> dict[str, dict[str, Any]]:
             "split": study.evaluation.split,
             "windows": WINDOWS,
             "seed": study.seed,
+            **(task_settings(study) if name == "tasks" else {}),
         }
         found[f"{name}-{digest(settings)}"] = settings
     return found
+
+
+def _check_tasks(study: Study) -> None:
+    asked = study.evaluation
+    if "tasks" in asked.measures:
+        return
+    for key in ("tasks", "tasks_folder"):
+        if getattr(asked, key):
+            raise UserError(
+                f"evaluation.{key}: found without the measure that asks them; expected "
+                "evaluation.measures: [tasks]"
+            )

@@ -9,7 +9,7 @@ from scalelab.config import Study, check, check_tokens, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.plan import designs
-from scalelab.plan.asked import DAMAGE, column, of_axes, of_measures
+from scalelab.plan.asked import DAMAGE, TASKS, column, of_axes, of_measures
 from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count, objective
@@ -168,6 +168,7 @@ def build(study: Study) -> Plan:
             evaluation_sets=bool(sets),
             measures=bool(measures),
             compression=bool(DAMAGE & {*study.evaluation.measures}),
+            tasks=TASKS in study.evaluation.measures,
         ),
         notes=tuple(notes),
     )
@@ -232,7 +233,7 @@ def _evaluation(
         "stride": stride or context,
         "sets": {spec["name"]: identity for identity, spec in sets.items()},
     }
-    left_out = {"measures"} if sets else {"measures", "sets"}
+    left_out = {"measures", "tasks", "tasks_folder", *(() if sets else ("sets",))}
     return {key: value for key, value in found.items() if key not in left_out}
 
 

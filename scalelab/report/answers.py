@@ -9,7 +9,7 @@ from scalelab.figures import numbers
 from scalelab.figures.optimum import label
 from scalelab.figures.study import Study
 from scalelab.laws.answers.words import digits, sentences
-from scalelab.report import by_axis, compression, latex, modalities
+from scalelab.report import by_axis, compression, latex, modalities, tasks
 
 COLUMNS = (
     *("answer", "axis", "what", "N", "D", "quantity", "value", "low", "high", "level"),
@@ -18,6 +18,7 @@ COLUMNS = (
 FIGURES = {
     "by_axis": ("by_axis",),
     "compression": ("compression",),
+    "downstream": ("tasks",),
     "frontier": ("isoflop", "contours", "approaches"),
     "modalities": ("modalities",),
     "optimum": ("optimum",),
@@ -27,11 +28,12 @@ FIGURES = {
 OWN: dict[str, Any] = {
     "by_axis": by_axis,
     "compression": compression,
+    "downstream": tasks,
     "modalities": modalities,
 }
 """Answers whose title, caption, table and rows of a file are in a module of their own."""
-MANY = ("trend", "compression", "modalities")
-"""Answers with a sentence for each column, way or kind."""
+MANY = ("trend", "compression", "downstream", "modalities")
+"""Answers with a sentence for each column, way, task or kind."""
 DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 MINUS = "\N{MINUS SIGN}"
 Row = tuple[Any, ...]

@@ -6,8 +6,9 @@ exported, and windows of held-out text. Shape suffixes: W windows, T tokens, V v
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,10 +72,16 @@ class Subject:
     """Ids that the held-out text holds, sorted."""
     separator: int
     seed: int
-    decode: Callable[[np.ndarray], list[str]] | None = None
-    """Texts of ids (W, T); None where the model writes none with a cache."""
+    decode: Callable[[Iterable[np.ndarray]], list[str]] | None = None
+    """Texts of rows of ids; None where the model writes none with a cache."""
     planted: Callable[[], Planted] = without_canaries
     """The canaries of the corpus."""
+    texts: Callable[[], list[str]] | None = None
+    """Held-out documents up to their first gap, in their order; None as for `decode`."""
+    folder: Path | None = None
+    """The checkpoint."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the plan says of the measure (`scalelab.plan.measures`)."""
 
     @property
     def context(self) -> int:

@@ -19,6 +19,7 @@ def sentences(block: Mapping[str, Any]) -> list[str]:
     said: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
         "by_axis": _by_axis,
         "compression": _compression,
+        "downstream": _downstream,
         "modalities": _modalities,
         "frontier": _frontier,
         "optimum": _optimum,
@@ -206,6 +207,29 @@ def _compression(block: Mapping[str, Any]) -> list[str]:
             f"Of {len(block['front'])} models and formats {len(front)} have the least loss for "
             f"their bytes; their formats are {', '.join(forms)}."
         )
+    return told
+
+
+def _downstream(block: Mapping[str, Any]) -> list[str]:
+    """A sentence for each task with a law; the others are among the warnings."""
+    told = []
+    for row in block["rows"]:
+        law = row["law"]
+        if law is None:
+            continue
+        gamma = with_ends(law["params"]["gamma"], law["intervals"]["gamma"])
+        first, last = (row["runs"][place]["accuracy"] for place in (0, -1))
+        text = (
+            f"The accuracy of {row['task']} goes from {first:.3f} at the smallest size to "
+            f"{last:.3f} at the largest, {row['chance']:g} being chance; its gap to chance grows "
+            f"as exp(-gamma L) with gamma = {gamma} per nat of the loss ({block['level']:.0%} "
+            "intervals)"
+        )
+        if held := law["heldout"]:
+            predicted = with_ends(held["predicted"], held["interval"], ".3f")
+            text += f"; from the others that of the least loss is predicted as {predicted}, and is "
+            text += f"{held['observed']:.3f}"
+        told.append(f"{text}.")
     return told
 
 

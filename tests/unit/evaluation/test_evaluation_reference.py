@@ -65,16 +65,13 @@ def test_perplexity_is_that_of_transformers_one_token_at_a_time(
 
 
 def test_the_harness_gives_the_same_sums(
-    ours: LanguageModel, trained: Path, corpus: Corpus
+    lm_eval: Any, ours: LanguageModel, trained: Path, corpus: Corpus
 ) -> None:
     """Log-likelihoods of lm-evaluation-harness on the exported checkpoint, document by document.
 
     The harness scores a text in blocks of the context, the first token given the end-of-text
     token, and each later block given the last token before it: a stride of the whole context.
     """
-    pytest.importorskip(
-        "lm_eval", reason="lm-evaluation-harness is not installed (pip install lm-eval)"
-    )
     harness = harness_of(trained / "checkpoint")
     pieces = [piece for piece in corpus.pieces["test"][:8].tolist()]
     rows = [corpus.tokens["test"][start:end] for start, end, *_ in pieces]

@@ -203,6 +203,29 @@ def compression_rows(noise):
             yield n, n * ratio, law(n, n * ratio) * noise(), values
 
 
+def tasks_rows(noise):
+    """A task of four choices by the law, one that no model can do, and one of unknown chance."""
+    for n in SIZES:
+        loss = law(n, 4e6) * noise()
+        gained = 0.25 + 1.2 * np.exp(-0.8 * loss)
+        yield (
+            *(n, 4e6, loss),
+            {
+                "tasks/choice_accuracy": gained,
+                "tasks/choice_accuracy_se": 0.015,
+                "tasks/choice_chance": 0.25,
+                "tasks/choice_margin_nats": 2 - loss,
+                "tasks/choice_margin_nats_se": 0.1,
+                "tasks/cloze_accuracy": 0.0,
+                "tasks/cloze_accuracy_se": 0.0,
+                "tasks/cloze_chance": 0.0,
+                "tasks/cloze_nats": 1.2 * loss,
+                "tasks/cloze_nats_se": 0.04,
+                "tasks/odd_accuracy": gained * noise(),
+            },
+        )
+
+
 CHINCHILLA = {"law": "chinchilla", "intervals": "profile"}
 DESIGNS = {
     "isoflop": (isoflop_rows, [CHINCHILLA], [{"answer": "frontier"}]),
@@ -241,6 +264,7 @@ DESIGNS = {
         [{"law": "power_offset"}],
         [{"answer": "compression"}],
     ),
+    "tasks": (tasks_rows, [{"law": "power_offset", "x": "N"}], [{"answer": "downstream"}]),
     "repeats": (repeats_rows, [{"law": "data_constrained", "intervals": "profile"}], []),
 }
 

@@ -27,6 +27,7 @@ DRAWN = [
     ("modalities", "modalities"),
     ("measures", "measures"),
     ("compression", "compression"),
+    ("tasks", "tasks"),
 ]
 
 
@@ -233,3 +234,25 @@ def test_each_evaluation_set_has_its_line(design, tmp_path):
     assert [float(row["loss"]) for row in line] == pytest.approx(
         predict(fit, np.array([float(row["N"]) for row in line])), rel=1e-12
     )
+
+
+def test_tasks_show_both_scores_of_every_run_and_the_law(design, tmp_path):
+    study = design("tasks")
+    (answer,) = laws_of(study)["answers"]
+    rows = numbers_of(study, "tasks", tmp_path)
+    for task in answer["rows"]:
+        here = [row for row in rows if row["task"] == task["task"]]
+        for panel, x, y in (
+            ("continuous", "N", "continuous"),
+            ("accuracy against N", "N", "accuracy"),
+            ("accuracy against loss", "loss", "accuracy"),
+        ):
+            shown = [
+                (float(row["x"]), float(row["y"]))
+                for row in here
+                if row["panel"] == panel and row["what"] == "run"
+            ]
+            wanted = [(one[x], one[y]) for one in task["runs"] if one[y] is not None]
+            assert shown == wanted
+        line = [[float(row[k]) for k in ("x", "y")] for row in here if row["what"] == "law"]
+        assert line == [one[:2] for one in (task["law"]["line"] if task["law"] else [])]

@@ -135,3 +135,20 @@ def test_kinds_of_sequence_have_a_row_each_in_their_own_unit(design, tmp_path):
     assert found["exponent"] == images["exponent"][0]
     assert found["above_floor"] == images["above_floor"]
     assert {row["note"] for row in rows} == {"bits per pixel", "share"}
+
+
+def test_tasks_have_both_scores_and_what_the_law_predicts(design, tmp_path):
+    study = design("tasks", "scaling_law", "tasks")
+    page, answer = page_of(study), answers_of(study)[0]
+    assert ">What the loss is worth in tasks</h2>" in page
+    assert page.count('alt="Tasks: continuous and thresholded scores') == 1
+    assert "The accuracy of choice goes from" in page and "cloze: no law" in page
+    write_tables(load(study), tmp_path)
+    with open(tmp_path / "answers.csv", encoding="utf-8", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["axis"] == "choice"]
+    (gamma,) = [row for row in rows if row["quantity"] == "gamma"]
+    law = next(row for row in answer["rows"] if row["task"] == "choice")["law"]
+    assert float(gamma["value"]) == law["params"]["gamma"]
+    assert [float(gamma[end]) for end in ("low", "high")] == law["intervals"]["gamma"]
+    kinds = {row["quantity"] for row in rows if row["what"] == "run"}
+    assert kinds == {"accuracy", "margin_nats"}
