@@ -11,6 +11,8 @@ from scalelab.config.values import (
     STRICT,
     Count,
     Decay,
+    Delta,
+    Epsilon,
     HeldOutTokens,
     Name,
     NonNegative,
@@ -164,6 +166,15 @@ class TrainingConfig:
     axes: {training.distil_weight: [0, 0.5, 1]}."""
     distil_temperature: Rate = 1.0
     """What the logits of teacher and student are divided by where they are compared."""
+    dp_epsilon: Epsilon | None = None
+    """Privacy budget of the run, in which a sequence of the training text counts as one: gradients
+    are clipped sequence by sequence, and noise is added to their sum (DP-SGD; docs/axes/privacy.md;
+    `pip install 'scalelab[privacy]'`). None: neither. As an axis: {training.dp_epsilon: [null, 8,
+    2]}."""
+    dp_delta: Delta = 1e-6
+    """The delta of that budget: well below one over the sequences of the training text."""
+    dp_clip: Rate = 0.1
+    """Norm to which the gradient of one sequence's mean loss is clipped with dp_epsilon."""
     checkpoint_activations: bool = False
     """Keep of each block its input alone and compute the rest again in the backward pass: less
     memory, about a third more FLOPs, the same loss."""

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from scalelab.errors import UserError
-from scalelab.evaluation.columns import EXTENT, SCORES, of_measure, of_set
+from scalelab.evaluation.columns import EXTENT, SCORES, SPENT, of_measure, of_set
 from scalelab.files import atomic_folder, atomic_path, digest, read_json
 from scalelab.plan.objectives import CAUSAL
 from scalelab.plan.trunks import common
@@ -110,6 +110,7 @@ def row(label: str, run: dict[str, Any], score: dict[str, Any]) -> dict[str, Any
         "resumed": len(run["resumed_from"]),
         "trunk": digest(common(run["spec"])) if run.get("trunk_steps") else None,
         "trunk_steps": run.get("trunk_steps") or 0,
+        **{f"privacy_{key}": cell for key, cell in spent(run).items()},
         "status": run["status"],
         "reason": run["reason"],
         "corpus": run["spec"]["corpus"],
@@ -120,6 +121,11 @@ def row(label: str, run: dict[str, Any], score: dict[str, Any]) -> dict[str, Any
         **{f"eval_{column}": score.get(column) for column in EXTENT},
         "checkpoint": f"../runs/{run['id']}/checkpoint",
     }
+
+
+def spent(run: dict[str, Any]) -> dict[str, Any]:
+    """The privacy budget of a run by column; empty for one without."""
+    return {key: run["privacy"][key] for key in SPENT} if "privacy" in run else {}
 
 
 def link_checkpoints(table: pd.DataFrame, runs_root: Path, out: Path) -> None:

@@ -5,6 +5,9 @@ SETTING = ("threads", "precision", "processes", "device")
 SCORES = ("loss_nats", "loss_nats_se", "perplexity", "bits_per_byte")
 """What a held-out text gives a run."""
 
+SPENT = ("epsilon", "delta", "noise_multiplier", "clip", "sampling_rate")
+"""What a run with a privacy budget says of it, in columns such as privacy_epsilon."""
+
 EXTENT = ("tokens", "bytes", "text_sha256")
 """What the scores are of: tokens scored, bytes of the original text that they stand for, and the
 digest of the tokens."""

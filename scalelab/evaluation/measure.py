@@ -21,12 +21,12 @@ from scalelab.evaluation.measures import (
     without_canaries,
 )
 from scalelab.files import read_json, write_json
-from scalelab.plan.families import objective
+from scalelab.plan.families import Shape, objective
 from scalelab.plan.labels import label_of
 from scalelab.plan.objectives import CAUSAL
 from scalelab.provenance import manifest
 from scalelab.training import machine
-from scalelab.training.batches import Batches
+from scalelab.training.batches import Batches, batches_for
 
 
 def take(
@@ -134,8 +134,8 @@ def blocks_of(corpus: Corpus, run: dict[str, Any], most: int, seen: bool) -> np.
     At most `most` of each, evenly apart in the order in which they were seen.
     """
     data, context = batches_of(corpus, run), run["spec"]["model"]["context"]
-    ended = min(run["D"] // context, data.unique or len(data.order))
-    order = data.order[:ended] if seen else data.order[ended:]
+    met, others = data.parted(run["D"] // context)
+    order = met if seen else others
     if len(order) > most:
         order = order[np.linspace(0, len(order) - 1, most).round().astype(int)]
     return np.asarray(data.tokens[order[:, None] * context + data.offsets], dtype=np.int64)
@@ -143,13 +143,9 @@ def blocks_of(corpus: Corpus, run: dict[str, Any], most: int, seen: bool) -> np.
 
 def batches_of(corpus: Corpus, run: dict[str, Any]) -> Batches:
     """What a run was trained on, in its order."""
-    recipe, context = run["spec"]["training"], run["spec"]["model"]["context"]
-    return Batches(
-        corpus.tokens["train"],
-        context,
-        recipe["batch_tokens"],
-        run["spec"]["seed"],
-        recipe.get("unique_tokens"),
+    spec = run["spec"]
+    return batches_for(
+        Shape(**spec["model"]), spec["training"], spec["seed"], corpus.tokens["train"]
     )
 
 

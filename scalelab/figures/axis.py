@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scalelab.evaluation.columns import is_measured, measure_of
+from scalelab.evaluation.columns import SPENT, is_measured, measure_of
 from scalelab.figures import numbers, series, style
 from scalelab.figures.registry import Drawing, figure
 from scalelab.figures.study import NotInStudy, Run, Study
@@ -20,6 +20,7 @@ MEASURED = (
     *("checkpoint_bytes", "N", "N_total", "N_embedding", "D", "C", "C_6ND", "tokens_per_param"),
     *("N_active",),
     *("steps", "threads", "processes", "device", "unique_tokens", "budget"),
+    *(f"privacy_{name}" for name in SPENT),
     *("corpus", "eval_split", "eval_context", "eval_stride", "eval_bos"),
     *("eval_tokens", "eval_bytes", "eval_text_sha256", "tokens", "bytes", "text_sha256"),
 )

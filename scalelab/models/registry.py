@@ -30,11 +30,12 @@ class LanguageModel(nn.Module, ABC):
     def predictions(self, inputs_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits in fp32, (B, T, V), and what training adds to the gradient of its loss, if any.
 
-        Asked of teachers and their students alone; `UserError` for a family without them.
+        Asked of teachers, their students, and runs with a privacy budget; `UserError` for a family
+        without them.
         """
         raise UserError(
-            "training.distil_weight: found a family without predictions, expected one that gives "
-            "its logits"
+            "training.distil_weight, training.dp_epsilon: found a family without predictions, "
+            "expected one that gives its logits"
         )
 
     @abstractmethod

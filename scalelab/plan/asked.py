@@ -16,8 +16,14 @@ DAMAGE = {"quantised", "pruned"}
 TASKS = "tasks"
 """The measure whose accuracies the answer `downstream` is made of."""
 
+NONE = "none"
+"""How null is told among the values of an axis."""
+
 COLUMNS = {"tokens": "D", "vocab_size": "vocab", "kind": "schedule"}
 """Columns of runs.csv that bear another name than the key of the study."""
+
+NUMBERS = ("unique_tokens", "tokens_per_param", "D")
+"""Columns of runs.csv that hold a number where the study says null."""
 
 TEXTS = ("corpus.source", "corpus.mixture", "corpus.packages", "corpus.paths")
 """Axes whose values are texts."""
@@ -36,7 +42,8 @@ def of_axes(
     words, a law for each value, where a ladder has sizes enough.
 
     Where the values are texts, the laws are those of each evaluation set: their own held-out splits
-    are no common measure. sizes: of each run, the values of the axes by column, and N_active.
+    are no common measure. Others are compared with null where it is one of them. sizes: of each
+    run, the values of the axes by column, and N_active.
     """
     if of_several_kinds(study):
         if design.name == "ladder" and _sizes_of_each("source", sizes) >= FEWEST_SIZES:
@@ -50,7 +57,9 @@ def of_axes(
                 yield optimum(column(key))
         elif design.name == "ladder" and _sizes_of_each(column(key), sizes) >= FEWEST_SIZES:
             for scored in sets if key in TEXTS and sets else [{}]:
-                yield {"answer": "by_axis", "axis": column(key), **scored}
+                null = None in values and column(key) not in NUMBERS
+                reference = {"reference": NONE} if null else {}
+                yield {"answer": "by_axis", "axis": column(key), **scored, **reference}
 
 
 def _scale(values: Sequence[Any]) -> set[float]:

@@ -31,6 +31,7 @@ def calibrate(chosen: Sequence[Run], seconds: float = SECONDS) -> Speed:
     shapes = [
         {key: run.spec[key] for key in keys}
         | {"batch": run.spec["training"]["batch_tokens"], "by": run.spec["training"]["precision"]}
+        | ({"clipped": True} if "dp" in run.spec["training"] else {})
         for run in chosen
     ]
     code = [stage_digest("train", family=run.spec["model"]["family"]) for run in chosen]

@@ -6,6 +6,7 @@ from typing import Any
 from scalelab.config import PowerRule, Study
 from scalelab.errors import UserError
 from scalelab.plan.families import Counts, Shape
+from scalelab.plan.private import private
 
 FORMAT = 1
 """Raised when the meaning of a run's specification changes, so that old results are not taken."""
@@ -79,6 +80,7 @@ def specification(
             # Left out where it is as it was before there was a choice: the run is the same one.
             **({} if training.attention == "stream" else {"attention": training.attention}),
             **({"checkpoint_activations": True} if training.checkpoint_activations else {}),
+            **private(study, counts),
         },
         "threads": study.compute.large_threads if large else 1,
         "processes": processes,

@@ -9,12 +9,13 @@ from scalelab.config import Study, check, check_tokens, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.plan import designs
-from scalelab.plan.asked import DAMAGE, TASKS, column, of_axes, of_measures
+from scalelab.plan.asked import DAMAGE, NONE, TASKS, column, of_axes, of_measures
 from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count, objective
 from scalelab.plan.identity import run_id
 from scalelab.plan.measures import measure_settings
+from scalelab.plan.private import told
 from scalelab.plan.recipe import FORMAT, specification
 from scalelab.plan.sets import set_specifications
 from scalelab.plan.sizes import shape_of
@@ -139,6 +140,7 @@ def build(study: Study) -> Plan:
             f"{sum(len(one.branches) for one in shared)} runs branch from {len(shared)} trunks: "
             f"{saved_share(shared, flops):.0%} of the training FLOPs saved"
         )
+    notes += told(run.spec for run in runs)
     fits = design.fits if study.fits is None else tuple(map(_fit, study.fits))
     measures = measure_settings(study)
     answers = [*design.answers(options)]
@@ -324,7 +326,9 @@ def _run(
 
 def _plain(value: Any) -> Any:
     """What a cell of a table can hold."""
-    if value is None or isinstance(value, (int, float, str)):
+    if value is None:
+        return NONE
+    if isinstance(value, (int, float, str)):
         return value
     return _blend(value) or _short(value)
 
@@ -347,7 +351,7 @@ def _short(value: Any) -> str:
         big = [(unit, size) for unit, size in (("M", 1e6), ("k", 1e3)) if abs(value) >= size]
         text = f"{value / big[0][1]:.4g}{big[0][0]}" if big else f"{value:g}"
     else:
-        text = _blend(value).replace(" ", "") or str(value)
+        text = NONE if value is None else _blend(value).replace(" ", "") or str(value)
     return "".join(letter if letter.isalnum() or letter in ".+" else "_" for letter in text)
 
 

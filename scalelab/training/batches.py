@@ -50,6 +50,11 @@ class Batches:
         """Tokens of a step whose loss is taken."""
         return self.sequences * self.context
 
+    @property
+    def pool(self) -> np.ndarray:
+        """The blocks that a run of any length sees."""
+        return self.order[: self.unique]
+
     def require(self, steps: int) -> None:
         """Raise `UserError` when the corpus has fewer distinct tokens than `steps` steps need."""
         need = min(steps * self.sequences, self.unique or steps * self.sequences)
@@ -75,6 +80,11 @@ class Batches:
         """How often each block of the split is among the first `blocks` of all epochs, int64."""
         return np.bincount(self._blocks(0, blocks), minlength=len(self.order) + 1)
 
+    def parted(self, blocks: int) -> tuple[np.ndarray, np.ndarray]:
+        """The blocks of the split among the first `blocks` of all epochs, and the others."""
+        ended = min(blocks, len(self.pool))
+        return self.order[:ended], self.order[ended:]
+
     def _blocks(self, start: int, end: int) -> np.ndarray:
         """Blocks at places start to end of the sequence of all epochs, (end - start,)."""
         if self.unique is None:
@@ -89,7 +99,7 @@ class Batches:
 
     def _epoch(self, epoch: int) -> np.ndarray:
         """The blocks in the order of an epoch."""
-        blocks = self.order[: self.unique]
+        blocks = self.pool
         if epoch == 0:
             return blocks
         if epoch not in self.epochs:
@@ -97,6 +107,41 @@ class Batches:
             order = generator.permutation(blocks)
             self.epochs = {epoch: order}  # epochs are left one after another
         return self.epochs[epoch]
+
+
+class Drawn(Batches):
+    """Batches of a run with a privacy budget: each block joins each step by itself, with
+    probability sequences / blocks.
+
+    That is what accountants of subsampled noise take for granted; a shuffled order can spend more
+    than they say (Chua et al. 2024, arXiv:2403.17673). A step has `sequences` blocks on average,
+    may have none, and is drawn from (seed, step) alone. With `unique_tokens` blocks are drawn from
+    the first ones of the order of a run without a budget.
+    """
+
+    def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of a step, int64, each (blocks that were drawn, context)."""
+        part = self._blocks(step * self.sequences, (step + 1) * self.sequences)
+        rows = self.tokens[part[:, None] * self.context + self.offsets].astype(np.int64)
+        both = torch.from_numpy(rows)
+        return both[:, :-1].contiguous(), both[:, 1:].contiguous()
+
+    def parted(self, blocks: int) -> tuple[np.ndarray, np.ndarray]:
+        """Blocks that were drawn in the steps that `blocks` make, and the others."""
+        met = self.views(blocks)[self.order] > 0
+        return self.order[met], self.order[~met]
+
+    def _blocks(self, start: int, end: int) -> np.ndarray:
+        """Blocks of the steps from start to end, both counted in average steps' blocks."""
+        steps = range(start // self.sequences, end // self.sequences)
+        return np.concatenate([self.order[:0], *map(self._drawn, steps)])
+
+    def _drawn(self, step: int) -> np.ndarray:
+        """How many is binomial; given that, all sets of as many are alike."""
+        pool = self.pool
+        generator = np.random.default_rng(stream(self.seed, f"blocks of step {step}"))
+        count = generator.binomial(len(pool), self.sequences / len(pool))
+        return pool[generator.choice(len(pool), count, replace=False, shuffle=False)]
 
 
 class Hidden(Batches):
@@ -121,4 +166,6 @@ def batches_for(shape: Shape, recipe: dict[str, Any], seed: int, tokens: np.ndar
     """The batches of a run, as its family is to be given them."""
     aim = objective(shape.family)
     settings = tokens, shape.context, recipe["batch_tokens"], seed, recipe.get("unique_tokens")
+    if "dp" in recipe:
+        return Drawn(*settings)
     return Batches(*settings) if aim is CAUSAL else Hidden(aim, shape.vocab, *settings)

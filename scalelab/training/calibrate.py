@@ -60,6 +60,8 @@ def seconds_a_step(spec: dict[str, Any], seconds: float) -> float | None:
     begin = time.monotonic()
     recipe = {**spec["training"], "unique_tokens": None, "compile": False}
     recipe.pop("distil", None)  # the passes of a teacher are not timed
+    if "dp" in recipe:  # a step takes as long with any noise, and some noise takes long to find
+        recipe["dp"] = {**recipe["dp"], "noise": 1.0}
     sequences = recipe["batch_tokens"] // spec["model"]["context"]
     recipe["steps"] = max(1, BLOCKS // sequences)
     size = recipe["steps"] * recipe["batch_tokens"] + 1

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from scalelab.plan.families import Counts, Shape, count
 from scalelab.seeds import stream
 from scalelab.training import machine, paths, state
 from scalelab.training.batches import batches_for
+from scalelab.training.budget import budget_of
 from scalelab.training.distil import Distilled
 from scalelab.training.distributed import World
 from scalelab.training.optimizer import AdamW, FlatAdamW, ordered
+from scalelab.training.outcome import Outcome
+from scalelab.training.private import PrivateStepper
 from scalelab.training.progress import FILE, Interrupted, Progress, orphaned
 from scalelab.training.recompute import recompute_blocks
 from scalelab.training.schedule import learning_rate
@@ -32,8 +35,10 @@ from scalelab.training.step import (
     is_out_of_memory,
     micro_sequences,
 )
-from scalelab.training.stretches import Stretch, change, continued, from_here
+from scalelab.training.stretches import change, continued, from_here
 
+GRADIENT_BYTES = 4
+"""A number of a gradient."""
 RECORDS = 150
 """Lines of metrics in a run, about."""
 RECENT_SECONDS = 10.0
@@ -42,34 +47,6 @@ ORPHAN_SECONDS = 1.0
 """How often a run looks whether the workflow that started it is still there."""
 WINDOW, WORSE = 10, 1.05
 """A run has diverged when the mean loss of so many steps is so many times that of step 1."""
-
-
-@dataclass
-class Outcome:
-    """How a run ended."""
-
-    status: str
-    """ok, diverged or oom."""
-    reason: str | None
-    """A sentence for statuses other than ok."""
-    steps: int
-    """Optimiser steps done."""
-    seconds: float
-    """Time in the loop, over all resumes."""
-    path: paths.ComputePath
-    """Precision, and how gradients were computed."""
-    micro: int
-    """Sequences of one forward pass at the end."""
-    records: list[dict[str, Any]]
-    """Lines of metrics."""
-    checkpoint_bytes: int
-    """Size of the last resume state; 0 when none was needed."""
-    resumed_from: list[int] = field(default_factory=list)
-    """Steps at which the run was taken up again."""
-    branched_at: int | None = None
-    """Steps that were taken over from a trunk."""
-    stretches: list[Stretch] = field(default_factory=list)
-    """From which step on how many processes of how many threads trained it."""
 
 
 class Trainer:
@@ -102,6 +79,10 @@ class Trainer:
         self.counts: Counts = count(self.shape)
         self.batches = batches_for(self.shape, self.recipe, spec["seed"], tokens)
         self.batches.require(self.steps)
+        blocks = len(self.batches.pool)
+        self.budget = self.world.of_first(
+            budget_of(self.recipe, self.batches.sequences, blocks) if self.world.first else None
+        )
         check_shares(self.batches.sequences, self.world.size, self.sharded)
         self.model = build(self.shape, stream(spec["seed"], "initial weights"))
         self.recomputed = bool(self.recipe.get("checkpoint_activations"))
@@ -112,9 +93,14 @@ class Trainer:
         path = self.world.of_first(
             paths.choose(self.shape, self.recipe["precision"], where) if self.world.first else None
         )
-        if self.recipe.get("compile"):  # the compiler does what is done by hand
+        # The compiler does what is done by hand; gradients by sequence are taken by torch.
+        if self.recipe.get("compile") or self.budget:
             path = replace(path, by_hand=False)
-        micro = micro_sequences(self.shape, self.batches.sequences, path, where, self.recomputed)
+        each = GRADIENT_BYTES * self.counts.n_total if self.budget else 0
+        held = replace(path, by_hand=path.by_hand or bool(self.budget))  # all products of attention
+        micro = micro_sequences(
+            *(self.shape, self.batches.sequences, held, where, self.recomputed, each)
+        )
         self._compute(path, self.world.least(micro))
         self.history: list[tuple[float, float, float]] = []
         """Of each step: summed loss in nats, norm of the gradient, seconds since the start."""
@@ -145,11 +131,25 @@ class Trainer:
         if self.teacher is not None:
             how = self.recipe["distil"]
             model = Distilled(self.model, self.teacher, how["weight"], how["temperature"])
-        self.stepper = Stepper(
-            *(model, self.optimizer, path, self.world, micro, self.recipe["clip"]),
-            lambda text: self.report(f"{self.label}: {text}"),
-            collective=self.sharded,
-        )
+        parts = (model, self.optimizer, path, self.world, micro, self.recipe["clip"], self._say)
+        if self.budget is None:
+            self.stepper = Stepper(*parts, collective=self.sharded)
+        else:
+            self.stepper = PrivateStepper(
+                *parts,
+                budget=self.budget,
+                sequences=self.batches.sequences,
+                seed=self.spec["seed"],
+                before=self._loss_before,
+            )
+
+    def _say(self, text: str) -> None:
+        self.report(f"{self.label}: {text}")
+
+    def _loss_before(self) -> float:
+        """Summed loss of the last step; before there is one, that of guessing."""
+        guess = self.recipe["batch_tokens"] * math.log(self.shape.vocab)
+        return self.history[-1][0] if self.history else guess
 
     def run(
         self, checkpoint_seconds: float, stop: Callable[[], bool], start: Path | None = None
@@ -363,6 +363,7 @@ class Trainer:
             self.resumed_from,
             self.branched_at,
             self.stretches,
+            self.budget,
         )
 
 

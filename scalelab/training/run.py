@@ -249,6 +249,7 @@ def _result(this: Job, outcome: Outcome, weights: str) -> dict[str, Any]:
         "trunk_steps": outcome.branched_at or 0,
         "identity": this.identity,
         "provenance": manifest(spec, this.data_hash),
+        **({"privacy": outcome.budget.record(spec["model"]["context"])} if outcome.budget else {}),
     }
 
 

@@ -61,15 +61,19 @@ def micro_sequences(
     path: ComputePath,
     where: torch.device,
     recomputed: bool = False,
+    each: int = 0,
 ) -> int:
-    """Sequences of one forward pass: as many as are quick and fit the free memory."""
+    """Sequences of one forward pass: as many as are quick and fit the free memory.
+
+    each: bytes that a sequence takes beside what a pass holds.
+    """
     width = 4 if path.precision in ("fp32", "tf32") else 2
     how = Pass(1, width, path.by_hand, recomputed, device=where.type)
     room = USABLE * machine.free_memory_bytes(where)
     quick = quick_sequences(shape, sequences, where.type)
 
     def needed(count: int) -> int:
-        return held(shape, replace(how, sequences=count)).peak
+        return held(shape, replace(how, sequences=count)).peak + each * count
 
     return max(1, bisect(range(1, quick + 1), room, key=needed))
 
@@ -110,9 +114,9 @@ class Stepper:
         Raises:
             OutOfMemory: on any of the processes, even with one sequence at a time.
         """
-        own, tokens = self.world.share(len(inputs)), int((targets != IGNORED).sum())
+        own, divisor = self.world.share(len(inputs)), self.divisor(targets)
         # The scale is of the mean loss of the batch; gradients are those of the sum.
-        factor = self.scale.value / tokens if self.scale.moves else 1.0
+        factor = self.scale.value / divisor if self.scale.moves else 1.0
         short = ""
         try:
             loss = self._sum(inputs[own], targets[own], factor)
@@ -121,11 +125,19 @@ class Stepper:
         loss, lacking = self.world.total([loss, float(bool(short))])
         if lacking:
             raise OutOfMemory(short or "another process of the run has too little memory")
-        norm = self.optimizer.step(lr, tokens * factor, self.clip, self.world)
+        self.disturb()
+        norm = self.optimizer.step(lr, divisor * factor, self.clip, self.world)
         finite = math.isfinite(norm)
         if self.scale.after(finite) and not finite and math.isfinite(loss):
             norm = 0.0
         return loss, norm
+
+    def divisor(self, targets: torch.Tensor) -> int:
+        """What the summed gradient is divided by: targets of the batch that have a loss."""
+        return int((targets != IGNORED).sum())
+
+    def disturb(self) -> None:
+        """What is done to the summed gradient before the update: nothing."""
 
     def _sum(self, inputs: torch.Tensor, targets: torch.Tensor, factor: float) -> float:
         while True:

@@ -13,7 +13,7 @@ from test_plan_runs import plan
 from scalelab.errors import UserError
 from scalelab.plan.families import Shape, count
 from scalelab.plan.gpus import GPUS, find
-from scalelab.plan.memory import INTERPRETER, of_process, of_run
+from scalelab.plan.memory import ACCOUNTANT, INTERPRETER, of_process, of_run
 from scalelab.plan.passes import Pass, held
 
 GPT3 = Shape("gpt2", depth=96, width=12_288, heads=96, context=2048, vocab=51_200)
@@ -75,6 +75,10 @@ def test_a_run_is_counted_as_it_is_planned() -> None:
     assert of_run(two).optimizer == pytest.approx(found.optimizer / 2, abs=4)
     again = {**run.spec, "training": {**run.spec["training"], "checkpoint_activations": True}}
     assert of_run(again).activations <= found.activations
+    apart = {"dp": {"epsilon": 8.0, "delta": 1e-6, "clip": 1.0}, "batch_tokens": 256}
+    of_each = of_run({**run.spec, "training": {**run.spec["training"], **apart}})
+    assert of_each.gradients == (16 + 1) * found.gradients, "of 16 sequences, and their sum"
+    assert of_each.fixed == INTERPRETER + ACCOUNTANT
     on_gpu = of_run(run.spec, "cuda")
     assert on_gpu.host == INTERPRETER + on_gpu.data + 12 * run.counts.n_total
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -215,6 +216,49 @@ def test_the_largest_size_without_a_teacher_teaches_the_others() -> None:
 def test_what_does_not_go_with_a_teacher_is_one_sentence(changes: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         plan({**WEIGHTS, **changes})
+
+
+BUDGETS = {"axes": {"training.dp_epsilon": [None, 8, 2]}}
+
+
+def test_a_privacy_budget_is_compared_with_none_and_leaves_other_runs_as_they_are() -> None:
+    sizes = {"ladder.widths": [8, 16, 24, 32]}
+    unused = {"training.dp_delta": 1e-5, "training.dp_clip": 0.3}
+    found = plan({**sizes, **BUDGETS, **unused})
+    assert len(found.runs) == 12 and ids(sizes) == ids({**sizes, **unused})
+    assert ids(sizes) < {run.id for run in found.runs}, "the same runs"
+    assert [*found.answers] == [{"answer": "by_axis", "axis": "dp_epsilon", "reference": "none"}]
+    for run in found.runs:
+        epsilon = (run.setting or {})["dp_epsilon"]
+        asked = {"epsilon": epsilon, "delta": 1e-5, "clip": 0.3}
+        assert run.spec["training"].get("dp") == (None if epsilon == "none" else asked)
+    assert "8 runs with differential privacy of a training sequence: epsilon 2, 8" in as_text(found)
+    assert not plan(sizes).notes
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"training.compile": True}, r"found 8, which training\.compile does not go with"),
+        ({"training.precision": "fp16"}, r"which training\.precision fp16 does not go with"),
+        ({"training.checkpoint_activations": True}, "checkpoint_activations does not go with"),
+        ({"training.distil_weight": 0.5}, r"which training\.distil_weight does not go with"),
+        (
+            {"training.schedule.warmup_tokens": 100, "training.schedule.share_trunk": True},
+            "share_trunk does not go with",
+        ),
+        (
+            {"compute.sharding": True, "compute.large_processes": 2},
+            r"which compute\.sharding does not go with",
+        ),
+        ({"model.family": "moe"}, "which the sparse family moe does not go with"),
+        ({"model.family": "bert"}, "which the family bert does not go with"),
+        ({"training.dp_epsilon": 0.01}, "greater than or equal to 0.1"),
+        ({"training.dp_delta": 0}, "greater than 0"),
+    ],
+)
+def test_what_does_not_go_with_a_privacy_budget_is_one_sentence(changes: Any, said: str) -> None:
+    assert re.search(said, refusal({"training.dp_epsilon": 8, **changes}))
 
 
 def test_a_key_of_a_power_rule_can_be_an_axis() -> None:
