@@ -1,5 +1,5 @@
 """What holds for all tests: what was measured on this machine is kept apart from the user's; one
-browser for all pages, since a process starts Playwright once."""
+thread a process; one browser for all pages, since a process starts Playwright once."""
 
 import os
 import shutil
@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Before torch and numpy are loaded. A second thread waits in a loop, which costs small tensors
+# several times their own work, and the other processes of the tests a processor.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -87,13 +87,13 @@ def test_an_adaptive_study_goes_in_rounds_and_stops(project: Project) -> None:
         "study": "adaptive",
         "design": {"kind": "grid", "tokens": [20_000, 40_000, 60_000]},
         "training": NO_TOKENS,
-        "adaptive": {"until": {"alpha": 1e-6}, "start": 8, "runs_per_round": 2},
+        "adaptive": {"until": {"alpha": 1e-6}, "start": 6, "runs_per_round": 2},
     }
     project.write("adaptive.yaml", **changes)
-    # The limit is known from the costs: 8 runs to begin with and some rounds after them.
+    # The limit is known from the costs: 6 runs to begin with and some rounds after them.
     plan = planned(project)
     costs = sorted(item["C"] for item in plan["runs"])
-    limit = sum(costs[:10]) + costs[-1]
+    limit = sum(costs[:8]) + costs[-1]
     changes["adaptive"]["max_flops"] = limit
     project.write("adaptive.yaml", **changes)
     project.complete("--until", "fit", study="adaptive.yaml")
@@ -102,7 +102,7 @@ def test_an_adaptive_study_goes_in_rounds_and_stops(project: Project) -> None:
     rounds = [project.json(f"adaptive/rounds/{k}.json") for k in range(count)]
     assert len(rounds) >= 3
     assert [one["stop"] is None for one in rounds] == [True] * (len(rounds) - 1) + [False]
-    assert len(rounds[0]["runs"]) == 8
+    assert len(rounds[0]["runs"]) == 6
     for before, after in itertools.pairwise(rounds):
         assert after["runs"] == before["runs"] + after["added"]
         assert after["flops"] <= limit

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from workflow_project import STUDY, Finished, Project, own_interpreter, wait_for
 
+from scalelab.cli import main
+
 WIDTHS = [24, 32]
 
 
@@ -106,33 +108,58 @@ def test_a_key_on_the_command_line_is_checked_like_one_in_the_file(bare: Project
     assert "scalelab: command line: unknown key 'training.lrr'; did you mean 'lr'?" in done.stdout
 
 
+UNKNOWN = ("trainin: {}\n", r"bad\.yaml, line 3: unknown key 'trainin'; did you mean 'training'\?")
+INDIVISIBLE = ("ladder: {widths: [9]}\nmodel: {heads: 2}\n", r"width.* found 9, expected a mul")
+
+
+def bad_study(folder: Path, text: str) -> None:
+    """Write bad.yaml."""
+    (folder / "bad.yaml").write_text(f"study: bad\ntraining: {{tokens: 1M}}\n{text}")
+
+
+def one_sentence(output: str, said: str) -> None:
+    """What is printed of a bad study file."""
+    sentences = [line for line in output.splitlines() if line.startswith("scalelab")]
+    assert len(sentences) == 1, output
+    assert re.search(said, sentences[0])
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(("text", "said"), [UNKNOWN, INDIVISIBLE], ids=["reading", "planning"])
+def test_a_bad_study_file_ends_a_workflow_before_any_job(
+    bare: Project, text: str, said: str
+) -> None:
+    """Case S15: with exit code 2, whether it is found in the file or in the plan."""
+    bad_study(bare.root, text)
+    done = bare.snakemake(study="bad.yaml")
+    assert done.returncode == 2, done.stdout
+    one_sentence(done.stdout, said)
+    assert not (bare.root / "results").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("trainin: {}\n", r"bad\.yaml, line 3: unknown key 'trainin'; did you mean 'training'\?"),
+        UNKNOWN,
         ("model:\n  depth: many\n", r"bad\.yaml, line 4: model\.depth: found 'many'"),
         (
             "model: {width: 8}\ncorpus: {source: files, paths: [nowhere.txt]}\n",
             r"corpus\.paths: 'nowhere\.txt'",
         ),
         ("model: {depth: 2}\n", r"the study has no runs: give ladder\.widths"),
-        ("ladder: {widths: [9]}\nmodel: {heads: 2}\n", r"width.* found 9, expected a multiple"),
+        INDIVISIBLE,
         ("axes: {training.lr: [1e-3, fast]}\nmodel: {width: 8}\n", r"lr: found 'fast'"),
     ],
     ids=["unknown-key", "wrong-value", "no-text", "no-size", "indivisible", "axis"],
 )
 def test_a_bad_study_file_is_one_sentence_and_exit_code_2(
-    bare: Project, text: str, said: str
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Case S15, before any job."""
-    (bare.root / "bad.yaml").write_text(f"study: bad\ntraining: {{tokens: 1M}}\n{text}")
-    done = bare.snakemake(study="bad.yaml")
-    assert done.returncode == 2, done.stdout
-    sentences = [line for line in done.stdout.splitlines() if line.startswith("scalelab:")]
-    assert len(sentences) == 1, done.stdout
-    assert re.search(said, sentences[0])
-    assert "Traceback" not in done.stdout
-    assert not (bare.root / "results").exists()
+    """Case S15: a workflow reads and plans a study by the same two functions."""
+    bad_study(tmp_path, text)
+    assert main(["plan", str(tmp_path / "bad.yaml")]) == 2
+    one_sentence(capsys.readouterr().err, said)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"]
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,9 @@ def stored(tmp_path: Path) -> Iterator[Stored]:
 @pytest.mark.slow
 def test_a_study_in_object_storage(stored: Stored, tmp_path: Path) -> None:
     # An upload that is cut: the run is not taken for trained, and the same command makes up for it.
+    stored.project.write("one.yaml", ladder={"widths": [8]}, **SHORT)
     with broken_way(stored.server, b"model.safetensors") as address:
-        cut = stored.call("--until", "train", address=address)
+        cut = stored.call("--until", "train", address=address, study="one.yaml")
     assert cut.returncode != 0 and "Failed to store output" in cut.stdout
     assert not {name for name in stored.names() if name.endswith(("run.json", "sums.json"))}
     whole = stored.call()

@@ -199,8 +199,8 @@ def own_interpreter(root: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    """What a fresh shell has: no profile, tracker mode or device from elsewhere."""
-    foreign = ("WANDB_", "SCALELAB_", "SNAKEMAKE_")
+    """What a fresh shell has: no profile, tracker mode, device or threads from elsewhere."""
+    foreign = ("WANDB_", "SCALELAB_", "SNAKEMAKE_", "OMP_")
     return {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
 
 
