@@ -9,11 +9,13 @@ import contextlib
 import glob
 import importlib
 import io
+import itertools
 import os
 import pty
 import re
 import runpy
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -234,9 +236,13 @@ def wandb(words: list[str]) -> str | None:
 
 
 def browsed(command: list[str]) -> str | None:
-    """A program with a screen of its own: until it shows the last run, the fit; then `q`."""
+    """A program with a screen of its own: until it shows the last run, the fit; then `q`.
+
+    It draws what has changed, which may cut a name in two; another size makes it draw all anew.
+    """
     ours, its = pty.openpty()
-    termios.tcsetwinsize(its, (40, 140))
+    sizes = itertools.cycle([(60, 140), (61, 141)])
+    termios.tcsetwinsize(its, next(sizes))
     environment = {**os.environ, "TERM": "xterm-256color"}
     process = subprocess.Popen(
         command, stdin=its, stdout=its, stderr=its, start_new_session=True, env=environment
@@ -244,11 +250,14 @@ def browsed(command: list[str]) -> str | None:
     os.close(its)
     screen, end = b"", time.monotonic() + 120
     while b"fit of micro" not in screen and time.monotonic() < end:
-        if select.select([ours], [], [], 1)[0]:
+        if select.select([ours], [], [], 2)[0]:
             try:
                 screen += os.read(ours, 65536)
             except OSError:  # it ended
                 break
+        else:
+            termios.tcsetwinsize(ours, next(sizes))
+            process.send_signal(signal.SIGWINCH)
     os.write(ours, b"q")
     try:
         process.wait(60)
