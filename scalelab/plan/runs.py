@@ -176,6 +176,7 @@ def build(study: Study) -> Plan:
             measures=bool(measures),
             compression=bool(DAMAGE & {*study.evaluation.measures}),
             tasks=TASKS in study.evaluation.measures,
+            transfer="transfer" in kinds,
         ),
         notes=tuple(notes),
     )
