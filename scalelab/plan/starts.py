@@ -49,8 +49,8 @@ def start_of(study: Study, shape: Shape, counts: Counts, seed: int) -> Start | N
     if pattern is None:
         return None
     name = _filled(pattern, {"width": shape.width, "depth": shape.depth, "seed": seed})
-    folder = Path(name).expanduser()
-    if name.strip() and folder.is_dir():
+    folder = _folder(name)
+    if folder is not None:
         start = _of_folder(folder)
     elif match := re.fullmatch(r"([\w-][\w.-]*/[\w.-]+)(?:@([\w./-]+))?", name):
         return _of_hub(match[1], match[2] or "main", shape, counts)
@@ -59,7 +59,7 @@ def start_of(study: Study, shape: Shape, counts: Counts, seed: int) -> Start | N
             f"{KEY}: found {shown(name)}, expected a folder with a checkpoint or owner/name on "
             f"the Hugging Face hub{_untrained(name)}"
         )
-    _check(_config(folder / CONFIG), folder.as_posix(), shape, counts)
+    _check(_config(folder / CONFIG), start.place, shape, counts)
     return start
 
 
@@ -95,6 +95,15 @@ def _filled(pattern: str, values: dict[str, int]) -> str:
             )
         pattern = pattern.replace(f"{{{name}}}", str(values[name]))
     return pattern
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of that name; None where there is none."""
+    try:
+        path = Path(name).expanduser()
+        return path if name.strip() and path.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long a name, no such home, a null byte
+        return None
 
 
 def _untrained(name: str) -> str:

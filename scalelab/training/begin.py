@@ -13,9 +13,9 @@ from scalelab.errors import UserError, first_line
 from scalelab.files import file_sha256
 from scalelab.models.registry import LanguageModel, get, load_weights
 from scalelab.plan.families import Shape
-from scalelab.plan.starts import KEY, WEIGHTS
 
-TOKENIZER = "tokenizer.json"
+KEY = "training.init"
+WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 
 
 def open_start(

@@ -152,7 +152,7 @@ def test_what_is_no_checkpoint_is_one_sentence(checkpoints: str) -> None:
 
     assert "so train the study none first" in said("results/none/checkpoints/d{width}-s1")
     assert "expected {width}, {depth}, {seed} between braces" in said("x/{heads}")
-    for name in ("", "a", "./a/b", "a/b/c"):
+    for name in ("", " ", "a", "./a/b", "a/b/c", "~nobody/x", "x\0", "x" * 5000):
         assert "expected a folder with a checkpoint or owner/name" in said(name)
     assert "d8-s2'" in said(checkpoints, **{"ladder.seeds": 2}), "a seed that was not trained"
     Path("results/before/checkpoints/d8-s1/config.json").write_text("[]")

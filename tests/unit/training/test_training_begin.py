@@ -21,7 +21,7 @@ from scalelab.plan.families import Shape
 from scalelab.plan.trunks import branch_step, common
 from scalelab.training.batches import batches_for
 from scalelab.training.begin import fill
-from scalelab.training.loop import Interrupted
+from scalelab.training.loop import Interrupted, Trainer
 from scalelab.training.run import read_metrics, train
 
 Spec = Callable[..., dict[str, Any]]
@@ -66,6 +66,26 @@ def test_the_first_loss_is_that_of_the_checkpoint_and_a_resume_loses_nothing(
     assert again["resumed_from"]
     one, two = (load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in "ab")
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_start_that_is_good_is_judged_by_guessing(
+    spec: Spec, corpus_folder: Path, tmp_path: Path
+) -> None:
+    """A loss may rise at first, since the optimiser starts anew."""
+    settings = spec(steps=40)
+    settings["training"] |= {"init": {"sha256": ""}}
+    tokens = load(corpus_folder).tokens["train"]
+    trainer = Trainer(settings, tokens, tmp_path, "x", quiet, "x")
+
+    def judged(first: float, later: float) -> str | None:
+        losses = [first] * 10 + [later] * 10
+        trainer.history = [(loss * trainer.batches.predicted, 1.0, 0.0) for loss in losses]
+        return trainer._worse_than_at_start()
+
+    assert judged(3.0, 5.0) is None
+    assert "loss 6.000 nats is above that of guessing (5.549)" in str(judged(3.0, 6.0))
+    del trainer.recipe["init"]
+    assert "above step 1 (3.000)" in str(judged(3.0, 5.0))
 
 
 def test_a_trunk_starts_from_the_checkpoint(
