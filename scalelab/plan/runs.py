@@ -320,12 +320,9 @@ def _run(
     start = start_of(at, shape, counts, repeat + 1)
     if start is not None:
         spec = started(spec, start)
-    if INIT in setting:  # a path is no name for a run
-        name = called(setting[INIT], at.axes[INIT])
-        setting = {**setting, INIT: None if setting[INIT] is None else name}
+    if setting.get(INIT) is not None:  # a path is no name for a run
+        setting = {**setting, INIT: called(setting[INIT], at.axes[INIT])}
     told = {**setting, **point.values}
-    if INIT in told:
-        told[INIT] = name
     told.pop("model.width", None)
     words = "".join(f"-{key.split('.')[-1]}{_short(value)}" for key, value in told.items())
     return Run(

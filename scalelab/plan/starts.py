@@ -68,15 +68,13 @@ def started(spec: dict[str, Any], start: Start) -> dict[str, Any]:
     return {**spec, "training": {**spec["training"], "init": start.identity}}
 
 
-def called(value: Any, others: Iterable[Any]) -> str:
+def called(value: str, others: Iterable[Any]) -> str:
     """A short name for a value of the key: the study or folder that the checkpoints are of.
 
     others: the values that it has to be told from.
     """
-    if value is None:
-        return "scratch"
     same = [other for other in others if other is not None and _word(other) == _word(value)]
-    return _word(value) if len(same) < 2 else str(value)
+    return _word(value) if len(same) < 2 else value
 
 
 def _word(value: Any) -> str:

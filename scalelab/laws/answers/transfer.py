@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 FEWEST_SPARE = 2
 """Runs beyond the constants of the law that it takes."""
 VARIED = math.log(1.1)
+RANDOM = ("", "none")
+"""What a column says of runs from random weights."""
 MORE, LESS = "more", "less"
 
 
@@ -56,8 +58,8 @@ class Curve:
 def transfer(material: Material, settings: Mapping[str, Any]) -> Block:
     """D_E and D_T of every run that starts from a checkpoint, and the law of D_T.
 
-    settings: axis, the column that says what a run starts from (init; empty: random weights); y,
-    the loss (loss_nats); set, the evaluation set that it is of; level of the intervals. Runs of one
+    settings: axis, the column that says what a run starts from (init; none: random weights); y, the
+    loss (loss_nats); set, the evaluation set that it is of; level of the intervals. Runs of one
     start, N and D are one point: of several settings the best, of seeds the mean.
 
     Raises:
@@ -73,13 +75,13 @@ def transfer(material: Material, settings: Mapping[str, Any]) -> Block:
     if axis not in runs.columns:
         raise UserError(missing_column(axis, [str(column) for column in runs.columns]))
     starts = runs[axis].map(text)
-    names = sorted({*starts} - {""})
-    if not names or not (starts == "").any():
+    names, from_random = sorted({*starts} - {*RANDOM}), starts.isin(RANDOM)
+    if not names or not from_random.any():
         raise UserError(
             f"answer transfer: found {len(names)} checkpoints in the column {axis} and "
-            f"{int((starts == '').sum())} runs from random weights, expected both"
+            f"{int(from_random.sum())} runs from random weights, expected both"
         )
-    scratch = _points(runs[starts == ""], y)
+    scratch = _points(runs[from_random], y)
     curves = _curves(scratch)
     if not curves:
         raise UserError(

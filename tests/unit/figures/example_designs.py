@@ -231,7 +231,7 @@ def transfer_rows(noise):
     for n in SIZES[:5]:
         for seed in (1, 2):
             for d in np.geomspace(2e4, 4e6, 7):
-                yield n, d, law(n, d) * noise(), {"init": "", "seed": seed}
+                yield n, d, law(n, d) * noise(), {"init": "none", "seed": seed}
             for d in (2e4, 6e4, 2e5):
                 seen = d + 40 * d**0.2 * n**0.7
                 yield n, d, law(n, seen) * noise(), {"init": "before", "seed": seed}

@@ -79,8 +79,8 @@ def test_a_pattern_serves_a_ladder_and_weights_are_in_the_id(checkpoints: str) -
 def test_an_axis_has_short_names_and_asks_for_its_answer(checkpoints: str) -> None:
     axes = {"training.init": [None, checkpoints], "training.tokens": ["10k", "20k"]}
     found = plan({"axes": axes, "training.tokens": None})
-    assert {run.label.split("-")[1] for run in found.runs} == {"initscratch", "initbefore"}
-    assert {(run.setting or {})["init"] for run in found.runs} == {None, "before"}
+    assert {run.label.split("-")[1] for run in found.runs} == {"initnone", "initbefore"}
+    assert {(run.setting or {})["init"] for run in found.runs} == {"none", "before"}
     assert [*found.answers] == [{"answer": "transfer"}]
     one_d = plan({"axes": {"training.init": [None, checkpoints]}})
     assert not one_d.answers, "with one D nothing can be interpolated"
@@ -89,14 +89,13 @@ def test_an_axis_has_short_names_and_asks_for_its_answer(checkpoints: str) -> No
 @pytest.mark.parametrize(
     ("value", "others", "name"),
     [
-        (None, [None, "a/b"], "scratch"),
         ("results/old/checkpoints/d{width}-s1", [None], "old"),
         ("lab/small", [None, "lab/small"], "lab-small"),
         ("results/a/checkpoints/d8-{seed}", ["results/a/checkpoints/{seed}"] * 2, None),
     ],
 )
 def test_names_of_starts_are_short_where_they_are_told_apart(
-    value: Any, others: list[Any], name: str | None
+    value: str, others: list[Any], name: str | None
 ) -> None:
     assert called(value, others) == (name or value)
 
