@@ -175,6 +175,12 @@ class TrainingConfig:
     """The delta of that budget: well below one over the sequences of the training text."""
     dp_clip: Rate = 0.1
     """Norm to which the gradient of one sequence's mean loss is clipped with dp_epsilon."""
+    init: str | None = None
+    """What a run starts from, not random weights: a folder with a checkpoint in transformers'
+    layout, in which {width}, {depth} and {seed} (from 1, as in labels) stand for those of the run,
+    e.g. results/STUDY/checkpoints/d{width}-s{seed}; or owner/name on the Hugging Face hub, with
+    @revision where it is not main. The weights are part of a run's identity, their place is not.
+    None: random weights. D and C are those of this training alone (docs/axes/transfer.md)."""
     checkpoint_activations: bool = False
     """Keep of each block its input alone and compute the rest again in the backward pass: less
     memory, about a third more FLOPs, the same loss."""

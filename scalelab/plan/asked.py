@@ -1,10 +1,11 @@
 """What is asked of runs beside laws: answers that the axes and measures of a study call for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from scalelab.config import Study
 from scalelab.plan.designs import Design, optimum
+from scalelab.plan.starts import KEY as INIT
 from scalelab.plan.symbols import law_of_each_kind, of_several_kinds
 
 FEWEST_SIZES = 4
@@ -51,6 +52,8 @@ def of_axes(
         return
     sets = [{"set": one.name} for one in study.evaluation.sets]
     for key, values in study.axes.items():
+        if key == INIT:
+            continue
         scale = _scale(values)
         if min(scale, default=0) > 0:
             if len(scale) > 2:
@@ -69,6 +72,13 @@ def _scale(values: Sequence[Any]) -> set[float]:
         return {float(value) for value in rules}
     except (TypeError, ValueError):
         return set()
+
+
+def of_starts(study: Study, tokens: Collection[int]) -> Iterator[dict[str, Any]]:
+    """What a checkpoint is worth against random weights, where runs differ in D; tokens: these."""
+    starts = study.axes.get(INIT, ())
+    if None in starts and len(starts) > 1 and len(tokens) > 1:
+        yield {"answer": "transfer"}
 
 
 def of_measures(study: Study) -> Iterator[dict[str, Any]]:

@@ -54,6 +54,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
                 "C": run.flops,
                 "budget": run.budget,
                 "setting": run.setting,
+                **({} if run.init is None else {"init": run.init}),
             }
             for run in plan.runs
         ],

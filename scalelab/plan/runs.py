@@ -9,7 +9,7 @@ from scalelab.config import Study, check, check_tokens, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.plan import designs
-from scalelab.plan.asked import DAMAGE, NONE, TASKS, column, of_axes, of_measures
+from scalelab.plan.asked import DAMAGE, NONE, TASKS, column, of_axes, of_measures, of_starts
 from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count, objective
@@ -19,6 +19,8 @@ from scalelab.plan.private import told
 from scalelab.plan.recipe import FORMAT, specification
 from scalelab.plan.sets import set_specifications
 from scalelab.plan.sizes import shape_of
+from scalelab.plan.starts import KEY as INIT
+from scalelab.plan.starts import called, start_of, started
 from scalelab.plan.symbols import of_several_kinds
 from scalelab.plan.teachers import KEY, taught, teacher_id, teacher_of
 from scalelab.plan.trunks import Trunk, saved_share, trunks
@@ -46,6 +48,8 @@ class Run:
     """Nominal training FLOPs of the IsoFLOP curve that it belongs to."""
     setting: dict[str, Any] | None = None
     """Values of the study's axes, by column."""
+    init: str | None = None
+    """Where the checkpoint is that it starts from: a folder, or a name on the hub."""
 
     @property
     def tokens(self) -> int:
@@ -147,6 +151,7 @@ def build(study: Study) -> Plan:
     of_design = {one.get("axis", "") for one in answers}
     sizes = [(run.setting or {}, run.counts.n_active) for run in runs]
     answers += [one for one in of_axes(study, design, sizes) if one["axis"] not in of_design]
+    answers += of_starts(study, {run.tokens for run in runs})
     kinds = {one["answer"] for one in answers}
     return Plan(
         study=study,
@@ -171,6 +176,7 @@ def build(study: Study) -> Plan:
             measures=bool(measures),
             compression=bool(DAMAGE & {*study.evaluation.measures}),
             tasks=TASKS in study.evaluation.measures,
+            transfer="transfer" in kinds,
         ),
         notes=tuple(notes),
     )
@@ -311,6 +317,11 @@ def _run(
     teacher = teacher_of(at, seed, corpus_id)
     if teacher is not None:
         spec = taught(at, spec, teacher)
+    start = start_of(at, shape, counts, repeat + 1)
+    if start is not None:
+        spec = started(spec, start)
+    if setting.get(INIT) is not None:  # a path is no name for a run
+        setting = {**setting, INIT: called(setting[INIT], at.axes[INIT])}
     told = {**setting, **point.values}
     told.pop("model.width", None)
     words = "".join(f"-{key.split('.')[-1]}{_short(value)}" for key, value in told.items())
@@ -321,6 +332,7 @@ def _run(
         counts,
         point.budget,
         {column(key): _plain(value) for key, value in setting.items()},
+        None if start is None else start.place,
     )
 
 

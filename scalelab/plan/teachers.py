@@ -28,6 +28,7 @@ def teacher_of(study: Study, seed: int, corpus_id: str) -> dict[str, Any] | None
     training = study.training
     for key, found in {
         "training.compile": training.compile,
+        "training.init": training.init is not None,
         "training.schedule.share_trunk": training.schedule.share_trunk,
         "compute.sharding": study.compute.sharding,
         "adaptive": study.adaptive is not None,

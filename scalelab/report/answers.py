@@ -9,7 +9,7 @@ from scalelab.figures import numbers
 from scalelab.figures.optimum import label
 from scalelab.figures.study import Study
 from scalelab.laws.answers.words import digits, sentences
-from scalelab.report import by_axis, compression, latex, modalities, tasks
+from scalelab.report import by_axis, compression, latex, modalities, tasks, transfer
 
 COLUMNS = (
     *("answer", "axis", "what", "N", "D", "quantity", "value", "low", "high", "level"),
@@ -22,6 +22,7 @@ FIGURES = {
     "frontier": ("isoflop", "contours", "approaches"),
     "modalities": ("modalities",),
     "optimum": ("optimum",),
+    "transfer": ("transfer",),
     "trend": ("measures",),
 }
 """Kinds that show an answer, the leading one first."""
@@ -30,6 +31,7 @@ OWN: dict[str, Any] = {
     "compression": compression,
     "downstream": tasks,
     "modalities": modalities,
+    "transfer": transfer,
 }
 """Answers whose title, caption, table and rows of a file are in a module of their own."""
 MANY = ("trend", "compression", "downstream", "modalities")

@@ -22,8 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=Path, metavar="STATE", help="of a trunk (scalelab trunk)")
     parser.add_argument("--teacher", type=Path, metavar="DIR", help="the run to distil from")
     parser.add_argument("--label", default="", help="name in progress lines")
+    add_init_argument(parser)
     add_machine_arguments(parser)
     add_log_argument(parser)
+
+
+def add_init_argument(parser: argparse.ArgumentParser) -> None:
+    """The checkpoint to start from, as `train` and `trunk` have it."""
+    parser.add_argument(
+        "--init", metavar="DIR", help="checkpoint to start from, or owner/name on the hub"
+    )
 
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
                 args.checkpoint_seconds,
                 args.start,
                 args.teacher,
+                args.init,
             )
 
     return in_processes(args, work)

@@ -63,6 +63,7 @@ class Trainer:
         world: World | None = None,
         trunk_identity: str = "",
         teacher: LanguageModel | None = None,
+        begin: Callable[[LanguageModel], None] | None = None,
     ) -> None:
         self.teacher = teacher
         self.spec, self.folder, self.identity = spec, folder, identity
@@ -85,6 +86,8 @@ class Trainer:
         )
         check_shares(self.batches.sequences, self.world.size, self.sharded)
         self.model = build(self.shape, stream(spec["seed"], "initial weights"))
+        if begin is not None:
+            begin(self.model)
         self.recomputed = bool(self.recipe.get("checkpoint_activations"))
         if self.recomputed:
             recompute_blocks(self.model)
@@ -258,9 +261,12 @@ class Trainer:
         recent = math.fsum(loss for loss, _, _ in self.history[-WINDOW:])
         recent /= WINDOW * self.batches.predicted
         first = self.history[0][0] / self.batches.predicted
+        if "init" in self.recipe:  # a start that is good already says little of what is bad
+            first = max(first, math.log(self.shape.vocab))
         if recent <= WORSE * first:
             return None
-        return f"step {self.done}: loss {recent:.3f} nats is above step 1 ({first:.3f})"
+        than = "that of guessing" if "init" in self.recipe else "step 1"
+        return f"step {self.done}: loss {recent:.3f} nats is above {than} ({first:.3f})"
 
     def _record(self, start: int, end: int) -> dict[str, Any]:
         """The line of metrics for steps start + 1 to end."""

@@ -24,6 +24,7 @@ from scalelab.plan.labels import label_of
 from scalelab.plan.trunks import common
 from scalelab.provenance import manifest, stage_digest
 from scalelab.training import machine, paths, state
+from scalelab.training.begin import open_start
 from scalelab.training.distil import open_teacher
 from scalelab.training.distributed import World, join
 from scalelab.training.loop import Interrupted, Outcome, Trainer, silent, write_metrics
@@ -56,6 +57,8 @@ class Job:
     label: str
     teacher: Path | None = None
     """Folder of the finished run that is the teacher, where there is one."""
+    init: str | None = None
+    """Folder or name of the checkpoint that it starts from, where there is one."""
 
     @property
     def data_hash(self) -> str:
@@ -74,6 +77,7 @@ class Job:
             self.world,
             self.trunk_identity,
             open_teacher(self.spec, self.teacher, self.corpus.separator, self.world.device),
+            open_start(self.spec, self.init, self.corpus_folder),
         )
         family, attention = self.spec["model"]["family"], self.spec["training"].get("attention")
         attend_to(made.model, family, attention or "stream", self.corpus.separator)
@@ -89,6 +93,7 @@ def job(
     report: Callable[[str], None],
     label: str,
     teacher: Path | None = None,
+    init: str | None = None,
 ) -> Iterator[Job]:
     """Hold a run's folder: the corpus read, the machine set up, other processes joined.
 
@@ -123,6 +128,7 @@ def job(
             report if world.first else silent,
             label,
             teacher,
+            init,
         )
         world.leave()
 
@@ -137,6 +143,7 @@ def train(
     checkpoint_seconds: float = 30,
     start: Path | None = None,
     teacher: Path | None = None,
+    init: str | None = None,
 ) -> dict[str, Any]:
     """Train one run into `folder` and return what its run.json holds.
 
@@ -144,15 +151,15 @@ def train(
     run.json. A run that was stopped is taken up at its last state; one that is complete is left
     alone; one that diverges or has no memory ends with that status. start: the state of a trunk,
     whose steps need not be trained again where it is one of this run. teacher: the folder of the
-    run that it is distilled from. Of several processes the first writes and returns; the others
-    return {}.
+    run that it is distilled from. init: the checkpoint that it starts from, a folder or a name on
+    the hub. Of several processes the first writes and returns; the others return {}.
 
     Raises:
         UserError: the corpus does not fit the specification, or another process holds the run.
         Interrupted: the process was asked to stop (state saved).
     """
     label = label or label_of(spec)
-    with job(spec, corpus_folder, folder, threads, report, label, teacher) as this:
+    with job(spec, corpus_folder, folder, threads, report, label, teacher, init) as this:
         first = this.world.first
         complete = _complete(this) if first else None
         if this.world.total([float(bool(complete))])[0]:
@@ -247,6 +254,7 @@ def _result(this: Job, outcome: Outcome, weights: str) -> dict[str, Any]:
         "device": where.type,
         "resumed_from": outcome.resumed_from,
         "trunk_steps": outcome.branched_at or 0,
+        **({"init": {"from": this.init, **spec["training"]["init"]}} if this.init else {}),
         "identity": this.identity,
         "provenance": manifest(spec, this.data_hash),
         **({"privacy": outcome.budget.record(spec["model"]["context"])} if outcome.budget else {}),

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from scalelab.logs import add_log_argument
 from scalelab.plan.labels import label_of
-from scalelab.training.command import add_machine_arguments, in_processes, specification
+from scalelab.training.command import (
+    add_init_argument,
+    add_machine_arguments,
+    in_processes,
+    specification,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", required=True, type=int, help="where the state is kept")
     parser.add_argument("--start", type=Path, metavar="STATE", help="of the same trunk, earlier")
     parser.add_argument("--out", required=True, type=Path, metavar="STATE")
+    add_init_argument(parser)
     add_machine_arguments(parser)
     add_log_argument(parser)
 
@@ -37,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         label = f"trunk of {label_of(spec)}"
         folder = args.out.with_suffix("")
         place = args.corpus, folder, threads, report, label
-        with copied(folder / "state", report), job(spec, *place) as this:
+        with copied(folder / "state", report), job(spec, *place, init=args.init) as this:
             trainer = this.trainer()
             with signals() as stopped:
                 outcome = trainer.run(args.checkpoint_seconds, stopped, args.start)

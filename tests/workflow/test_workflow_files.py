@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pretrained import write_checkpoints
 from ruamel.yaml import YAML
 from workflow_project import ROOT, Project
 
@@ -90,6 +91,8 @@ def test_every_shipped_study_can_be_planned_and_started(
     content = YAML(typ="safe").load((ROOT / study).read_text(encoding="utf-8"))
     source = content["corpus"].get("source")
     monkeypatch.chdir(bare.root)
+    if study == "config/axes/transfer.yaml":
+        write_checkpoints(bare.root)
     code = main(["plan", study, "--no-time"])
     planned, refused = capsys.readouterr()
     if code == 2 and source in OPTIONAL:
@@ -140,6 +143,18 @@ def test_a_student_waits_for_its_teacher_and_is_shown_it(bare: Project) -> None:
         (teacher,) = set(re.findall(r'"teacher":"(\w+)"', job))
         assert f"results/runs/{teacher}/checkpoint" in job.split("output:")[0]
         assert f" --teacher results/runs/{teacher} " in job
+
+
+def test_runs_and_trunks_are_shown_the_checkpoint_that_they_start_from(bare: Project) -> None:
+    write_checkpoints(bare.root)
+    output = bare.complete("--dry-run", "--printshellcmds", study="config/axes/transfer.yaml")
+    jobs = [job for job in output.split("\nrule ") if job.startswith(("train:", "trunk:"))]
+    begun = [job for job in jobs if '"init":' in job]
+    assert len(begun) == len(jobs) / 2 > 16
+    for job in jobs:
+        width = re.findall(r'"width":(\d+)', job)[0]
+        option = f" --init results/pretrained/checkpoints/d{width}-s1 "
+        assert (option in job) == (job in begun), job
 
 
 def test_the_default_study_is_the_quickstart(bare: Project) -> None:

@@ -172,6 +172,16 @@ def teacher_option(wildcards):
     return as_option("--teacher", f"results/runs/{teacher}" if teacher else "")
 
 
+def init_option(wildcards, output):
+    """Where the checkpoint is that a run starts from: what it is stands in the specification."""
+    return as_option("--init", RUNS[wildcards.run].init)
+
+
+def trunk_init(wildcards, output):
+    runs = TRUNKS[wildcards.trunk].branches
+    return as_option("--init", RUNS[next(iter(runs))].init)
+
+
 def trunk_before(wildcards):
     trunk = TRUNKS[wildcards.trunk]
     steps = previous(trunk, int(wildcards.steps))

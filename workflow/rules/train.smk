@@ -27,13 +27,14 @@ rule trunk:
         corpus=subpath(input.data_hash, parent=True),
         spec=trunk_spec,
         start=lambda wildcards, input: as_option("--start", input.start),
+        init=trunk_init,
         processes=trunk_processes,
         machine=run_machine,
         code=trunk_code,
     shell:
         verified(
             "scalelab trunk --spec {params.spec:q} --corpus {params.corpus:q}"
-            " --steps {wildcards.steps} {params.start} --out {output.state:q}"
+            " --steps {wildcards.steps} {params.start} {params.init} --out {output.state:q}"
             " --threads {threads} {params.processes} {params.machine} --log {log:q}"
         )
 
@@ -78,11 +79,12 @@ rule train:
         machine=run_machine,
         start=lambda wildcards, input: as_option("--start", input.start),
         teacher=teacher_option,
+        init=init_option,
         code=train_code,
     shell:
         verified(
             "scalelab train --spec {params.spec:q} --corpus {params.corpus:q} {params.start}"
-            " {params.teacher} --out results/runs/{wildcards.run} --threads {threads}"
+            " {params.teacher} {params.init} --out results/runs/{wildcards.run} --threads {threads}"
             " {params.processes} {params.machine} --log {log:q}",
             then=WRITE_SUMS,
         )

@@ -23,6 +23,7 @@ def sentences(block: Mapping[str, Any]) -> list[str]:
         "modalities": _modalities,
         "frontier": _frontier,
         "optimum": _optimum,
+        "transfer": _transfer,
         "trend": _trend,
     }
     told = said.get(str(block["answer"]), lambda _: [])(block)
@@ -230,6 +231,47 @@ def _downstream(block: Mapping[str, Any]) -> list[str]:
             text += f"; from the others that of the least loss is predicted as {predicted}, and is "
             text += f"{held['observed']:.3f}"
         told.append(f"{text}.")
+    return told
+
+
+def _transfer(block: Mapping[str, Any]) -> list[str]:
+    """For each checkpoint its smallest and largest size at the least data, bounds, the law."""
+    told = []
+    for one in block["values"]:
+        name, cells, law = one["value"], one["cells"], one["law"]
+        known = [cell for cell in cells if cell["transferred"] is not None]
+        ends = {known[0]["N"], known[-1]["N"]} if known else set()
+        for n in sorted(ends):
+            cell = next(cell for cell in known if cell["N"] == n)
+            effective = with_ends(cell["effective"], cell["effective_interval"])
+            told.append(
+                f"From {name} a model of N = {digits(n)} has after {digits(cell['D'])} tokens the "
+                f"loss that takes {effective} tokens from random weights: D_T = "
+                f"{digits(cell['transferred'])}, {cell['share']:.0%} of them, were transferred."
+            )
+        for bound, loss, end, place in (
+            ("more", "lower", "most", 1),
+            ("less", "higher", "least", 0),
+        ):
+            beyond = [cell for cell in cells if cell["bound"] == bound]
+            if beyond:
+                limits = sorted({digits(cell["measured"][place]) for cell in beyond}, key=float)
+                told.append(
+                    f"{len(beyond)} of {len(cells)} runs from {name} have a {loss} loss than any "
+                    f"run of their size from random weights: their D_E is {bound} than the {end} "
+                    f"that was measured ({', '.join(limits)} tokens)."
+                )
+        if law:
+            powers = " ".join(
+                f"{letter}^{with_ends(law[key][0], law[key][1:])}"
+                for key, letter in (("exponent_D", "D_F"), ("exponent_N", "N"))
+                if law[key]
+            )
+            told.append(
+                f"D_T goes as {powers} ({law['points']} runs from {name}, {block['level']:.0%} "
+                f"intervals) and is {with_ends(law['value'][0], law['value'][1:])} tokens at "
+                f"N = {digits(law['at']['N'])} and D_F = {digits(law['at']['D'])}."
+            )
     return told
 
 

@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from scalelab.errors import UserError, shown
@@ -124,6 +125,7 @@ class Registered:
     options: Mapping[str, Callable[[Shape], Any]]
     mup: bool
     objective: Objective
+    exports: str | None
 
 
 REGISTERED: dict[str, Registered] = {}
@@ -133,16 +135,18 @@ def register(
     name: str,
     mup: bool = False,
     objective: str = CAUSAL.name,
+    exports: str | None = None,
     **options: Callable[[Shape], Any],
 ) -> Callable[[Callable[[Shape], Counts]], Callable[[Shape], Counts]]:
     """Decorator that enters a family's counting function.
 
     mup: whether the family has muP. objective: what it predicts (`scalelab.plan.objectives`).
-    options: of `OPTIONS` those that it heeds, each with its own value at a shape.
+    exports: the `model_type` of its checkpoints; None: not known here. options: of `OPTIONS` those
+    that it heeds, each with its own value at a shape.
     """
 
     def enter(function: Callable[[Shape], Counts]) -> Callable[[Shape], Counts]:
-        REGISTERED[name] = Registered(function, options, mup, OBJECTIVES[objective])
+        REGISTERED[name] = Registered(function, options, mup, OBJECTIVES[objective], exports)
         return function
 
     return enter
@@ -183,6 +187,14 @@ def _known(name: str) -> Registered:
 def objective(name: str) -> Objective:
     """What a family predicts. Raises `UserError` for an unknown family."""
     return _known(name).objective
+
+
+def exported_type(name: str) -> str | None:
+    """The `model_type` in the checkpoints of a family; None where planning does not know it."""
+    kind = name.partition(":")[2]
+    if kind:
+        return None if "/" in kind or Path(kind).is_dir() else kind
+    return _known(name).exports
 
 
 def count(shape: Shape) -> Counts:

@@ -9,7 +9,7 @@ EXTRA = 1
 """Tokens beside the vocabulary: the mask."""
 
 
-@register("bert", objective="masked")
+@register("bert", exports="bert", objective="masked")
 def counts(shape: Shape) -> Counts:
     """Counts of a stack of post-norm blocks with a tied head.
 

@@ -3,7 +3,7 @@
 from scalelab.plan.families import Counts, Shape, register
 
 
-@register("gpt2", mup=True)
+@register("gpt2", exports="gpt2", mup=True)
 def counts(shape: Shape) -> Counts:
     """Counts of a GPT-2 block stack of depth L and width d with tied embeddings.
 

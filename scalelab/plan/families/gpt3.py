@@ -26,7 +26,7 @@ def keys_seen(shape: Shape) -> int:
     return min(2 * chunk_of(band, shape.context), shape.context)
 
 
-@register("gpt3", band=lambda shape: max(1, shape.context // 8))
+@register("gpt3", exports="gpt_neo", band=lambda shape: max(1, shape.context // 8))
 def counts(shape: Shape) -> Counts:
     """Counts of a block stack of depth L and width d with tied embeddings.
 

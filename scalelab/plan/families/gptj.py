@@ -19,7 +19,7 @@ def rotary_width(shape: Shape) -> int:
     return 2 * max(1, head // 8)
 
 
-@register("gptj")
+@register("gptj", exports="gptj")
 def counts(shape: Shape) -> Counts:
     """Counts of a GPT-J block stack of depth L and width d.
 

@@ -32,6 +32,7 @@ def attention_weights(shape: Shape) -> int:
 
 @register(
     "llama",
+    exports="llama",
     kv_heads=lambda shape: shape.heads,
     inner=swiglu_inner,
     tied=lambda shape: False,

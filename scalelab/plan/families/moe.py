@@ -13,6 +13,7 @@ def expert_inner(shape: Shape) -> int:
 
 @register(
     "moe",
+    exports="mixtral",
     kv_heads=lambda shape: shape.heads,
     inner=expert_inner,
     tied=lambda shape: False,

@@ -12,7 +12,7 @@ def extra_tokens(context: int) -> int:
     return spans(context) + 1
 
 
-@register("t5", objective="spans")
+@register("t5", exports="t5", objective="spans")
 def counts(shape: Shape) -> Counts:
     """Counts of an encoder and a decoder of L blocks each, with ReLU and a tied head.
 

@@ -226,6 +226,17 @@ def tasks_rows(noise):
         )
 
 
+def transfer_rows(noise):
+    """Runs from random weights, and runs that start with 40 D_F^0.2 N^0.7 tokens seen already."""
+    for n in SIZES[:5]:
+        for seed in (1, 2):
+            for d in np.geomspace(2e4, 4e6, 7):
+                yield n, d, law(n, d) * noise(), {"init": "none", "seed": seed}
+            for d in (2e4, 6e4, 2e5):
+                seen = d + 40 * d**0.2 * n**0.7
+                yield n, d, law(n, seen) * noise(), {"init": "before", "seed": seed}
+
+
 CHINCHILLA = {"law": "chinchilla", "intervals": "profile"}
 DESIGNS = {
     "isoflop": (isoflop_rows, [CHINCHILLA], [{"answer": "frontier"}]),
@@ -265,6 +276,7 @@ DESIGNS = {
         [{"answer": "compression"}],
     ),
     "tasks": (tasks_rows, [{"law": "power_offset", "x": "N"}], [{"answer": "downstream"}]),
+    "transfer": (transfer_rows, [], [{"answer": "transfer"}]),
     "repeats": (repeats_rows, [{"law": "data_constrained", "intervals": "profile"}], []),
 }
 

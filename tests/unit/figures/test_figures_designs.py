@@ -28,6 +28,7 @@ DRAWN = [
     ("measures", "measures"),
     ("compression", "compression"),
     ("tasks", "tasks"),
+    ("transfer", "transfer"),
 ]
 
 

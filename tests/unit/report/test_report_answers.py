@@ -137,6 +137,25 @@ def test_kinds_of_sequence_have_a_row_each_in_their_own_unit(design, tmp_path):
     assert {row["note"] for row in rows} == {"bits per pixel", "share"}
 
 
+def test_transfer_has_a_row_for_each_size_and_its_data(design, tmp_path):
+    study = design("transfer", "transfer")
+    page, answer = page_of(study), answers_of(study)[0]
+    assert ">What the checkpoint is worth in data</h2>" in page
+    assert "From before a model of N = 11000 has after 20000 tokens the loss that takes" in page
+    cells = answer["values"][0]["cells"]
+    write_tables(load(study), tmp_path)
+    with open(tmp_path / "answers.csv", encoding="utf-8", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["quantity"] == "transferred"]
+    assert len(rows) == len(cells) == 15
+    for row, cell in zip(rows, cells, strict=True):
+        found = (row["value"], row["low"], row["high"])
+        wanted = (cell["transferred"], *cell["transferred_interval"])
+        assert [*map(lambda v: float(v or "nan"), found)] == pytest.approx(
+            [float("nan") if v is None else v for v in wanted], nan_ok=True
+        )
+        assert (row["note"] == "") == (cell["bound"] is None)
+
+
 def test_tasks_have_both_scores_and_what_the_law_predicts(design, tmp_path):
     study = design("tasks", "scaling_law", "tasks")
     page, answer = page_of(study), answers_of(study)[0]
