@@ -14,6 +14,7 @@ import numpy as np
 
 from scalelab.errors import UserError
 from scalelab.laws.answers.registry import Block, Material, answer
+from scalelab.laws.estimation.plane import plane
 from scalelab.laws.registry import Array
 from scalelab.laws.result import finite
 from scalelab.laws.runs.points import missing_column
@@ -68,8 +69,6 @@ def _damage(
     runs: "DataFrame", way: str, level: float, warnings: list[str]
 ) -> dict[str, Any] | None:
     """The line of one way to compress, of the runs whose damage is clear; None without enough."""
-    from scipy.special import stdtrit
-
     y = _values(runs[way])
     errors = _values(runs[f"{way}_se"]) if f"{way}_se" in runs.columns else np.zeros(len(y))
     known = np.isfinite(y)
@@ -97,19 +96,13 @@ def _damage(
             f"{way}: {int((known & ~clear).sum())} of {int(known.sum())} runs show no damage above "
             f"{CLEAR:g} standard errors and are left out"
         )
-    target = np.log(y[clear])
-    found, *_ = np.linalg.lstsq(design, target, rcond=None)
-    left = target - design @ found
-    variance = float(left @ left) / spare
-    spread = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
-    away = float(stdtrit(spare, 0.5 + level / 2)) * spread
-    triples = [[float(v), float(v - w), float(v + w)] for v, w in zip(found, away, strict=True)]
+    triples, variance = plane(design, np.log(y[clear]), level)
     return {
         "way": way.removesuffix(EXCESS),
         "points": int(clear.sum()),
         "exponent_N": triples[1],
         "exponent_tokens_per_parameter": triples[2] if both else None,
-        "constant": float(found[0]),
+        "constant": triples[0][0],
         "scatter": math.sqrt(variance),
         "sizes": [
             {"N": float(a), "D": float(b), "excess": float(c), "se": finite(e)}

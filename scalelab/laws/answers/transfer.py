@@ -18,6 +18,7 @@ import numpy as np
 from scalelab.errors import UserError
 from scalelab.evaluation.columns import of_set
 from scalelab.laws.answers.registry import Block, Material, answer
+from scalelab.laws.estimation.plane import plane
 from scalelab.laws.registry import Array
 from scalelab.laws.runs.points import Points, missing_column, prepare
 from scalelab.laws.spent import spent, text
@@ -222,8 +223,6 @@ def _law(
     cells: Sequence[Mapping[str, Any]], level: float
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """D_T = k D_F^alpha N^beta through the cells with a D_T above 0, or why there is none."""
-    from scipy.special import stdtrit
-
     good = [cell for cell in cells if cell["transferred"] is not None and cell["transferred"] > 0]
     told = []
     if len(good) < len(cells):
@@ -243,13 +242,7 @@ def _law(
             f"no law of D_T: it takes {needed} runs that differ in N or D, found {len(good)}"
         )
         return None, told
-    target = np.log([cell["transferred"] for cell in good])
-    found, *_ = np.linalg.lstsq(design, target, rcond=None)
-    left = target - design @ found
-    variance = float(left @ left) / spare
-    spread = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
-    away = float(stdtrit(spare, 0.5 + level / 2)) * spread
-    triples = [[float(v), float(v - w), float(v + w)] for v, w in zip(found, away, strict=True)]
+    triples, variance = plane(design, np.log([cell["transferred"] for cell in good]), level)
     exponents = dict(zip(varied, triples[1:], strict=True))
     return {
         "points": len(good),
