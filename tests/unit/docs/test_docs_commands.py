@@ -9,13 +9,11 @@ import contextlib
 import glob
 import importlib
 import io
-import itertools
 import os
 import pty
 import re
 import runpy
 import select
-import signal
 import subprocess
 import sys
 import termios
@@ -235,36 +233,37 @@ def wandb(words: list[str]) -> str | None:
     return None if done.returncode == 0 and "fit of micro" in done.stdout else done.stdout[-400:]
 
 
-def browsed(command: list[str]) -> str | None:
-    """A program with a screen of its own: until it shows the last run, the fit; then `q`.
+OF_OURS = (b"fit of micro", b"tokens_per_second", b"flops", b"heldout")
+"""Names that stand in no program but ours: of the fit's run, and of what runs log."""
 
-    It draws what has changed, which may cut a name in two; another size makes it draw all anew.
-    """
+
+def browsed(command: list[str]) -> str | None:
+    """A program with a screen of its own: until it shows a run of ours, the fit by its name or
+    another by what it logged; then `q`."""
     ours, its = pty.openpty()
-    sizes = itertools.cycle([(60, 140), (61, 141)])
-    termios.tcsetwinsize(its, next(sizes))
+    termios.tcsetwinsize(its, (60, 140))
     environment = {**os.environ, "TERM": "xterm-256color"}
     process = subprocess.Popen(
         command, stdin=its, stdout=its, stderr=its, start_new_session=True, env=environment
     )
     os.close(its)
-    screen, end = b"", time.monotonic() + 120
-    while b"fit of micro" not in screen and time.monotonic() < end:
+    screen, end, left = b"", time.monotonic() + 120, False
+    # Read to its end: a program that nobody reads from does not leave either.
+    while process.poll() is None and time.monotonic() < end:
         if select.select([ours], [], [], 2)[0]:
             try:
                 screen += os.read(ours, 65536)
             except OSError:  # it ended
                 break
-        else:
-            termios.tcsetwinsize(ours, next(sizes))
-            process.send_signal(signal.SIGWINCH)
-    os.write(ours, b"q")
+        if not left and any(name in screen for name in OF_OURS):
+            left = bool(os.write(ours, b"q"))
     try:
-        process.wait(60)
-    finally:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
         process.kill()
-        os.close(ours)
-    shown = b"fit of micro" in screen and process.returncode == 0
+        process.wait()
+    os.close(ours)
+    shown = left and process.returncode == 0
     return None if shown else f"exit code {process.returncode}: {screen[-400:]!r}"
 
 
