@@ -3,6 +3,7 @@
 Shape suffixes: B sequences, T tokens, V vocabulary.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from scalelab.plan.families import Shape
 class Wrapped(LanguageModel):
     """A model of transformers behind what training and evaluation ask for.
 
-    make: gives the model, freshly drawn. A family gives `predicted` and `layers`.
+    make: gives the model, freshly drawn. A family gives `predicted` and `blocks`.
     """
 
     def __init__(self, shape: Shape, make: Callable[[], Any]) -> None:
@@ -29,13 +30,13 @@ class Wrapped(LanguageModel):
             self.inner = make()
 
     @property
+    @abstractmethod
     def blocks(self) -> nn.ModuleList:
         """The layers, for recomputing and sharding."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predicted(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
         """Logits (n, V) of the targets that are not ignored, in their order."""
-        raise NotImplementedError
 
     def forward(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
         """Summed loss in nats of the targets that are not ignored."""
