@@ -46,12 +46,10 @@ def counts(shape: Shape) -> Counts:
 
 def _key(shape: Shape, name: str) -> str | None:
     """What the counts depend on; None where a configuration on the hub may change."""
-    if "/" not in name:
-        content = ""
-    elif (Path(name) / "config.json").is_file():
-        content = (Path(name) / "config.json").read_text(encoding="utf-8")
-    else:
+    told = Path(name) / "config.json"
+    if "/" in name and not told.is_file():
         return None
+    content = told.read_text(encoding="utf-8") if told.is_file() else ""
     code = code_digest("models/counting")
     return digest([shape.specification(), content, code, versions(("torch", "transformers"))])
 

@@ -118,6 +118,20 @@ def test_a_folder_with_a_configuration_is_a_family(tmp_path: Path) -> None:
     assert counts == count(Shape("llama", 2, 16, 2, 16, 61, inner=24, kv_heads=1, tied=True))
 
 
+def test_a_folder_beside_a_study_is_told_by_its_content_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name without a slash may be a folder, and no type of model."""
+    monkeypatch.chdir(tmp_path)
+    keys = []
+    for inner in (128, 256):
+        transformers.GPT2Config(n_embd=64, n_inner=inner).save_pretrained("mine")
+        keys.append(planned._key(shape_of("mine"), "mine"))
+    assert keys[0] != keys[1]
+    assert planned._key(shape_of("gpt2"), "gpt2") is not None
+    assert planned._key(shape_of("owner/name"), "owner/name") is None
+
+
 def test_counting_is_remembered_and_made_anew_for_another_configuration(
     memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
