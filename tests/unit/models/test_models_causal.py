@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from model_examples import rough
 from safetensors.torch import save_file
 
 from scalelab import provenance
@@ -36,15 +37,6 @@ def shape_of(family: str, **options: Any) -> Shape:
     """A tiny shape of four heads."""
     plain = Shape(family, depth=2, width=16, heads=4, context=16, vocab=61)
     return replace(plain, **options)
-
-
-def rough(shape: Shape) -> LanguageModel:
-    """A model with biases and norms that are not 0 and 1, and attention that is far from even."""
-    model = build(shape, seed=3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.manual_seed(1)) / 4)
-    return model
 
 
 def theirs(model: LanguageModel, shape: Shape, folder: Path) -> Any:
