@@ -1,7 +1,7 @@
 """What a family is trained to predict, and what its held-out loss therefore is.
 
 The losses of different objectives are different quantities: they have no axis in common and no law
-in common (`scalelab.laws.runs.quantity`). How many tokens of a block are predicted is counted here,
+in common (`scalelab.laws.runs.rows`). How many tokens of a block are predicted is counted here,
 without torch; which ones is drawn in `scalelab.models.corruption`.
 """
 

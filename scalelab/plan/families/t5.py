@@ -20,13 +20,13 @@ def counts(shape: Shape) -> Counts:
     each side has a last norm and 32 H numbers for relative positions. Nothing has a bias. Of a
     block of T tokens the encoder reads R and the decoder predicts P
     (`scalelab.plan.objectives`): FLOPs are those of R and P, told per token of the block and
-    rounded to whole FLOPs. Keys and values of the encoder's output are computed once for each of
-    the R.
+    rounded to whole FLOPs. Each of the R passes 12 d^2 weights of the encoder and 2 d^2 that make
+    keys and values of its output, each of the P the other 14 d^2 of the decoder.
     """
     depth, width, context = shape.depth, shape.width, shape.context
     vocab = shape.vocab + extra_tokens(context)
     read, told = encoded_tokens(context), decoded_tokens(context)
-    matrices = depth * (read * (12 + 2) + told * (12 + 2)) * width**2 + told * vocab * width
+    matrices = depth * 14 * (read + told) * width**2 + told * vocab * width
     attention = depth * 4 * width * (read**2 + told**2 + told * read)
     return Counts(
         token_embedding=vocab * width,
