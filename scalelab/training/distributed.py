@@ -4,7 +4,8 @@ Sums are over tokens, so shares need not be equal; a step ends with one sum of t
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +98,22 @@ def join(where: torch.device) -> World:
         world_size=size,
     )
     return World(dist.get_rank(), size, where)
+
+
+@contextmanager
+def leaving(world: World) -> Iterator[None]:
+    """End the communication with the block, of gloo after an error too.
+
+    A process that ends while gloo's threads still hold its connections may end by SIGABRT, which
+    would hide the error.
+    """
+    try:
+        yield
+    except BaseException:
+        if world.size > 1 and dist.get_backend() == "gloo":
+            world.leave()
+        raise
+    world.leave()
 
 
 def has_lost_a_process(error: Exception) -> bool:

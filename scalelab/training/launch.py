@@ -58,6 +58,8 @@ def launch(words: Sequence[str], processes: int, say: Callable[[str], None]) -> 
             for number, handler in before.items():
                 signal.signal(number, handler)
         codes = [child.returncode for child in children]
+        if BAD_INPUT in codes:  # one that says what is wrong has ended by itself
+            first = codes.index(BAD_INPUT)
         if first is None:
             lost = LOST in codes
             if lost:

@@ -26,7 +26,7 @@ from scalelab.provenance import manifest, stage_digest
 from scalelab.training import machine, paths, state
 from scalelab.training.begin import open_start
 from scalelab.training.distil import open_teacher
-from scalelab.training.distributed import World, join
+from scalelab.training.distributed import World, join, leaving
 from scalelab.training.loop import Interrupted, Outcome, Trainer, silent, write_metrics
 from scalelab.training.progress import FILE
 from scalelab.training.step import is_out_of_memory
@@ -112,7 +112,7 @@ def job(
         corpus.manifest["data_hash"],
         stage_digest("train", family=spec["model"]["family"]),
     ]
-    with _owner(folder, label, report) if world.first else nullcontext():
+    with leaving(world), _owner(folder, label, report) if world.first else nullcontext():
         if world.first:
             _sweep(folder)
         world.wait()  # no process reads states before the first one holds the folder
@@ -130,7 +130,6 @@ def job(
             teacher,
             init,
         )
-        world.leave()
 
 
 def train(

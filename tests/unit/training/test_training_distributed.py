@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from scalelab.cli import main
 from scalelab.errors import UserError
+from scalelab.training import launch as launcher
 from scalelab.training.distributed import World
 from scalelab.training.loop import check_shares
 from scalelab.training.run import read_metrics
@@ -120,6 +121,23 @@ def test_a_mistake_in_several_processes_is_one_sentence_and_exit_code_2(
     done = subprocess.run(line, env=environment(), capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and sentence in done.stderr
+
+
+@pytest.mark.parametrize("telling", [0, 1])
+def test_a_process_that_tells_the_mistake_is_heard_where_another_aborts(
+    monkeypatch: pytest.MonkeyPatch, telling: int
+) -> None:
+    def start(_: object, rank: int, __: int, folder: Path) -> "subprocess.Popen[bytes]":
+        if rank != telling:
+            return subprocess.Popen([sys.executable, "-c", "import os; os.abort()"])
+        with open(folder / f"{rank}.err", "wb") as errors:
+            words = "import sys, time; time.sleep(0.3); print('the key', file=sys.stderr); exit(2)"
+            return subprocess.Popen([sys.executable, "-c", words], stderr=errors)
+
+    said: list[str] = []
+    monkeypatch.setattr(launcher, "_start", start)
+    assert launcher.launch([], 2, said.append) == 2
+    assert said == ["the key"][:telling], "the first one speaks for itself"
 
 
 def test_sharded_processes_need_equal_shares() -> None:
