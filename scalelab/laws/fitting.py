@@ -100,13 +100,22 @@ def fit(
         mask = form.select(points.x, points.log_loss)
         points = only(points, mask, f"another run is as good for less {columns[0]}")
     warnings = list(points.notes)
-    if sanity.moves_together(points) and form.fallback:
-        warnings.append(
-            f"{' and '.join(columns)} are one variable in these rows, so {form.name} is not "
-            f"determined: {form.fallback} in {columns[0]} is fitted instead"
-        )
-        form, columns = registry.get(form.fallback), columns[:1]
-        points = prepare(runs, columns, y, cluster, noise, cell)
+    if sanity.moves_together(points):
+        told = f"{' and '.join(columns[:2])} are one variable in these rows"
+        if {*settings.constraints.fixed} - {form.offset} or settings.tied:
+            warnings.append(f"{told}: what is fixed or tied alone tells their terms apart")
+        elif form.fallback:
+            warnings.append(
+                f"{told}, so {form.name} is not determined: {form.fallback} in {columns[0]} is "
+                "fitted instead"
+            )
+            form, columns = registry.get(form.fallback), columns[:1]
+            points = prepare(runs, columns, y, cluster, noise, cell)
+        else:
+            raise UserError(
+                f"{told}, so {form.name} is not determined: add runs with other ratios of them, "
+                "or fix a term"
+            )
     sanity.check_sizes(form, points, settings.constraints)
     sanity.check_direction(form, points)
     return fit_points(form, points, settings, warnings)

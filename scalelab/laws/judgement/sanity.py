@@ -19,13 +19,14 @@ CLEAR_GAIN = 25.0
 
 
 def moves_together(points: Points) -> bool:
-    """Whether two x columns are one variable (|correlation of their logs| above 0.999).
+    """Whether the first two x columns are one variable (|correlation of their logs| above 0.999).
 
-    Then their terms cannot be told apart: any split of the reducible loss fits alike.
+    Then their terms cannot be told apart: any split of the reducible loss fits alike. A third
+    column (unique tokens) may hold one value.
     """
     if points.x.shape[1] < 2:
         return False
-    logs = np.log(points.x)
+    logs = np.log(points.x[:, :2])
     if (logs.std(0) < 1e-9).any():
         return False
     return bool(abs(np.corrcoef(logs.T)[0, 1]) > ONE_VARIABLE)

@@ -134,15 +134,41 @@ def test_f08_a_diverged_run_is_left_out_by_name(case):
     block = case.ladder(losses).fit(*NATS)
     assert any("do not follow this law" in text for text in block["warnings"])
     assert block["intervals"]["alpha"][1] is None
+    # One run fell and the others did not: A would be beyond e^60.
+    text = case.ladder([9.0, 3.0, 3.0001, 2.9999, 3.0, 2.9998]).refused(*NATS)
+    assert "power_offset runs away (A = " in text
 
 
-def test_f09_tokens_bound_to_parameters_are_one_variable(case):
-    sizes = [1e6, 3e6, 1e7, 3e7, 1e8, 3e8]
-    losses = [9.1052, 6.9679, 5.3306, 4.2871, 3.4859, 2.9740]
-    rows = [(n, 20 * n, loss) for n, loss in zip(sizes, losses, strict=True)]
+RAY = [1e6, 3e6, 1e7, 3e7, 1e8, 3e8]
+RAY_LOSSES = [9.1052, 6.9679, 5.3306, 4.2871, 3.4859, 2.9740]
+
+
+@pytest.mark.parametrize("step", [1, 4096])
+def test_f09_tokens_bound_to_parameters_are_one_variable(case, step):
+    """Also where whole steps keep the ratio from being exact."""
+    rows = [(n, 20 * n // step * step, v) for n, v in zip(RAY, RAY_LOSSES, strict=True)]
     block = case.write("params,tokens,loss", rows).fit(*NATS, "--law", "chinchilla")
     assert block["law"] == "power_offset" and block["x"] == "N"
     assert "N and D are one variable in these rows" in block["warnings"][0]
+
+
+def test_f09_a_term_that_is_fixed_is_told_from_the_other(case):
+    rows = [(n, 20 * n, v) for n, v in zip(RAY, RAY_LOSSES, strict=True)]
+    case.write("N,D,loss_nats", rows)
+    block = case.fit("--law", "chinchilla", "--fix", "B=410.7", "--fix", "beta=0.28")
+    assert block["params"] == pytest.approx(
+        {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}, rel=1e-3
+    )
+    assert "what is fixed or tied alone tells their terms apart" in block["warnings"][0]
+
+
+@pytest.mark.parametrize("unique", [None, 10**8])
+def test_f09_a_law_without_another_to_fall_back_on_is_refused(case, unique):
+    """Also where the third column holds one value."""
+    rows = [(n, 20 * n, unique or 20 * n, v) for n, v in zip(RAY, RAY_LOSSES, strict=True)]
+    case.write("N,D,U,loss_nats", rows)
+    text = case.refused("--law", "data_constrained")
+    assert "N and D are one variable in these rows, so data_constrained is not determined" in text
 
 
 def test_f10_a_floor_that_the_data_do_not_set_is_flagged(case):
