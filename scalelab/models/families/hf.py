@@ -25,7 +25,7 @@ from scalelab.plan.families import OF_TRANSFORMERS, Shape
 WIDTHS = ("intermediate_size", "ffn_dim", "n_inner")
 """Inner widths by the names that configurations have for them."""
 OF_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
-DROPOUT = ("pdrop", "dropout", "dropout_prob", "dropout_rate")
+DROPOUT = ("pdrop", "dropout", "dropout_p", "dropout_prob", "dropout_rate", "layerdrop")
 LEFT_OUT = (
     *("architectures", "dtype", "torch_dtype", "transformers_version", "model_type"),
     *("layer_types", "_name_or_path", "id2label", "label2id"),

@@ -78,6 +78,21 @@ def test_a_model_is_causal_of_the_counted_size_and_comes_back_from_its_export(
     assert all(torch.equal(value, other[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["gpt2", "biogpt"])
+def test_a_class_whose_own_settings_have_dropout_has_none(name: str, tmp_path: Path) -> None:
+    """Case T10: of a type, and of a folder that sets every kind of it to a half."""
+    own = transformers.AutoConfig.for_model(name)
+    kinds = [key for key in own.to_dict() if "drop" in key]
+    assert any(getattr(own, key) for key in kinds), "the class has some by itself"
+    transformers.AutoConfig.for_model(name, **dict.fromkeys(kinds, 0.5)).save_pretrained(tmp_path)
+    ids = torch.randint(61, (2, 17), generator=torch.manual_seed(2))
+    for family in (name, str(tmp_path)):
+        model = build(shape_of(family), seed=0).train()
+        first, second = (model(ids[:, :-1], ids[:, 1:]).item() for _ in range(2))
+        assert first == second
+        assert first == model.eval()(ids[:, :-1], ids[:, 1:]).item()
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
