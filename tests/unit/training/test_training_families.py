@@ -89,6 +89,26 @@ def test_a_run_that_was_stopped_or_branched_off_ends_as_one_in_one_go(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_micro_batches_change_neither_loss_nor_gradient(
+    spec: Spec, tokens: np.ndarray, tmp_path: Path, family: str
+) -> None:
+    """Case T03: where parts have unlike numbers of tokens with a loss, and a penalty, as well."""
+    found = []
+    for micro in (8, 3, 1):
+        trainer = Trainer(
+            of(family, spec(steps=1, batch_tokens=128)), tokens, tmp_path, "one", print, "run"
+        )
+        trainer.stepper.micro = micro
+        trainer.run(1e9, lambda: False)
+        found.append((*trainer.history[0][:2], trainer.optimizer.first))
+    (loss, norm, whole), *others = found
+    for other, its_norm, parts in others:
+        assert other == pytest.approx(loss, rel=1e-6)
+        assert its_norm == pytest.approx(norm, rel=1e-4)
+        assert torch.allclose(parts, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_activations_that_are_computed_again_give_the_same_weights(
     spec: Spec, tokens: np.ndarray, tmp_path: Path, family: str
 ) -> None:
