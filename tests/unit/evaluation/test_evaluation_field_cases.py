@@ -27,6 +27,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scalelab.evaluation.columns import SETTING
+from scalelab.evaluation.measures import _scores
 from scalelab.evaluation.perplexity import held_out, token_losses
 from scalelab.evaluation.run import evaluate
 from scalelab.models import LanguageModel, build
@@ -48,6 +49,11 @@ class Telling(LanguageModel):
         self.shapes.append(tuple(inputs_BT.shape))
         assert torch.equal(inputs_BT[:, 1:], targets_BT[:, :-1])
         return targets_BT.double()
+
+
+def refuse(*_: object) -> None:
+    """Stands for a call that needs a network."""
+    raise AssertionError("evaluation opens a connection")
 
 
 @pytest.mark.parametrize("stride", [1, 64, 128, 256])
@@ -110,11 +116,11 @@ def test_a_broken_model_leaves_strict_json(
     save_file(weights, path, metadata={"format": "pt"})
     evaluate(tmp_path / "run", corpus_folder, SETTINGS, tmp_path / "e.json", 1, lambda _: None)
 
-    def refuse(name: str) -> None:
+    def no_json(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
 
     text = (tmp_path / "e.json").read_text(encoding="utf-8")
-    result: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    result: dict[str, Any] = json.loads(text, parse_constant=no_json)
     assert result["loss_nats"] > 710
     assert math.isfinite(result["loss_nats"]) and math.isfinite(result["bits_per_byte"])
     assert result["perplexity"] is None
@@ -124,20 +130,39 @@ def test_evaluation_needs_no_network(
     trained: Path, corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Case E09."""
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("evaluation opens a connection")
-
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     result = evaluate(trained, corpus_folder, SETTINGS, tmp_path / "e.json", 1, lambda _: None)
     assert result["loss_nats"] > 0
 
 
+def test_scores_of_texts_pair_each_with_its_own_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cases E08 (one of two texts is right), E09 (without a network) and E10 (lines are words)."""
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("rouge_score")
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    rng = np.random.default_rng(0)
+    written = ["the cat sat on the mat", "a b c d e f"]
+    found = _scores.scores(written, ["the cat sat on the mat", "u v w x y z"], rng)
+    for name in ("bleu", "chrf", "rougeL"):
+        assert found[name].value == pytest.approx(50, abs=1e-6), name
+    with pytest.raises(ValueError):
+        _scores.scores(written, ["the cat sat on the mat"], rng)
+
+    summary, reference = ["One cat sat. A dog ran."], "A dog ran.{}One cat sat."
+    (one, other) = (
+        _scores.scores(summary, [reference.format(gap)], rng)["rougeL"].value for gap in " \n"
+    )
+    assert one == other == pytest.approx(50), "the longest run of both, not a sum over sentences"
+
+
 def test_no_metric_with_variants_is_offered(
     trained: Path, corpus_folder: Path, tmp_path: Path
 ) -> None:
-    """Cases E08 and E10: BLEU and ROUGE, which differ between programs, are in no result."""
+    """Cases E08 and E10: BLEU and ROUGE are in no result but that of the measure generation."""
     result = evaluate(trained, corpus_folder, SETTINGS, tmp_path / "e.json", 1, lambda _: None)
     names = [*result, *SETTING]
     assert not [name for name in names if re.search("bleu|rouge|accuracy|wer", name)]
