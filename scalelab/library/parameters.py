@@ -33,7 +33,7 @@ def count_beside(folder: Path) -> dict[str, int]:
     """
     shapes = _shapes(folder)
     if shapes:
-        return from_shapes(shapes, _tied(folder))
+        return from_shapes(shapes, tied=any(map(HEAD.search, shapes)) and _tied(folder))
     if (folder / "config.json").is_file():
         return from_config(folder)
     return {}
@@ -102,7 +102,13 @@ def header(file: Path) -> dict[str, Any]:
 
 
 def _tied(folder: Path) -> bool:
+    """Whether the head is the token embedding; transformers 4 left out what a class has anyway."""
     try:
-        return bool(read_json(folder / "config.json").get("tie_word_embeddings", False))
-    except (UserError, AttributeError):
+        told = read_json(folder / "config.json")
+        if "tie_word_embeddings" not in told:
+            from transformers import AutoConfig
+
+            told = AutoConfig.from_pretrained(folder, local_files_only=True).to_dict()
+        return bool(told.get("tie_word_embeddings", False))
+    except (UserError, AttributeError, TypeError, ValueError, KeyError, OSError, ImportError):
         return False

@@ -133,6 +133,17 @@ def test_heads(tmp_path: Path) -> None:
     assert parameters.count_beside(tmp_path)["N_total"] == N + EMBEDDING
 
 
+@pytest.mark.parametrize(
+    ("kind", "head"), [("gpt2", 0), ("llama", 64 * 16), ("none such", 64 * 16)]
+)
+def test_a_head_that_its_class_ties_counts_once(tmp_path: Path, kind: str, head: int) -> None:
+    """Case F04: a checkpoint of transformers 4 that holds the matrix twice may not say so."""
+    pytest.importorskip("transformers")
+    weights(tmp_path, {**SHAPES, "lm_head.weight": [64, 16]})
+    write_json(tmp_path / "config.json", {"model_type": kind})
+    assert parameters.count_beside(tmp_path)["N_total"] == N + EMBEDDING + head
+
+
 @pytest.mark.slow
 def test_the_real_trainer(scalelab: Call, tmp_path: Path) -> None:
     import torch
