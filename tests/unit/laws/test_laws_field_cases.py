@@ -7,7 +7,8 @@ Cases whose whole test is elsewhere:
 - F01 the scale of the objective, rows written a hundred times: test_laws_estimates.py
 - F02 published constants and their digits: test_laws_table.py and test_laws_published.py
 - F15 starts, order of rows: test_laws_estimates.py; the oracle's minimum in tests/oracles
-- F20 each standard error belongs to its coefficient: test_laws_intervals.py
+- F04 tied matrices of imported checkpoints: test_library_import_trainer.py
+- F20 each standard error belongs to its coefficient: test_laws_intervals.py, test_laws_forms.py
 - F21 a profile without a minimum inside its sizes: test_laws_isoflop.py
 - E05 rows of two evaluation contexts: test_laws_bad_input.py
 """

@@ -10,11 +10,11 @@ import pytest
 
 from scalelab.errors import UserError
 from scalelab.laws import registry
-from scalelab.laws.estimation.estimate import estimate
+from scalelab.laws.estimation.estimate import estimate, noise_scales
 from scalelab.laws.estimation.objective import Problem
 from scalelab.laws.result import formula
 from scalelab.laws.shapes.jets import Jet, variables
-from scalelab.laws.uncertainty.profile import profile
+from scalelab.laws.uncertainty.profile import profile, standard_error
 from scalelab.laws.uncertainty.springs import Target
 
 NAMES = registry.discover()
@@ -162,6 +162,25 @@ def test_noisy_points_of_a_law_give_intervals_that_hold_its_constants(name):
     ends = profile(best, [Target(functional=one) for one in functionals], 0.99)
     for one, (low, high), value in zip(functionals, ends, constants(name).values(), strict=True):
         assert low <= (np.log(value) if one.exponentiate else value) <= high
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("broken_")])
+def test_each_standard_error_is_that_of_its_own_coefficient(name):
+    """Case F20: from slopes by natural parameters alone, which know of no coordinates."""
+    form, x, losses = exact(name)
+    log_loss = np.log(losses) + np.random.default_rng(3).normal(0, 1e-3, len(x))
+    best = estimate(form, x, log_loss)
+
+    def at(parameter: str, factor: float) -> np.ndarray:
+        params = best.params | {parameter: best.params[parameter] * factor}
+        return np.log(form.value(form.theta(params)[None], np.log(x))[0])
+
+    slopes = [(at(p, 1 + 1e-6) - at(p, 1 - 1e-6)) / 2e-6 for p in form.parameters]
+    inverse = np.linalg.pinv(np.array(slopes) @ np.array(slopes).T, rcond=1e-14)
+    relative = np.sqrt(noise_scales(best)[0] * np.diag(inverse))
+    for p, expected in zip(form.parameters, relative, strict=True):
+        found = standard_error(best, best.functional(p)) / abs(best.params[p])
+        assert found == pytest.approx(expected, rel=1e-2), p
 
 
 @pytest.mark.parametrize("name", NAMES)

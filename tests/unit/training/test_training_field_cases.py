@@ -7,8 +7,9 @@ Cases whose whole test is elsewhere:
 - T01 the first number that is not finite, what a diverged run leaves: test_training_loop.py and
   test_training_command.py
 - T02 a best rate at the edge of its sweep: test_laws_checks.py
-- T03 micro-batches, T05 a state that is not whole: test_training_loop.py
-- T10 dropout: test_models_transformers.py
+- T03 micro-batches, T05 a state that is not whole: test_training_loop.py; T03 of every family:
+  test_training_families.py
+- T10 dropout: test_models_transformers.py; of named models: test_models_named.py
 """
 
 import io
