@@ -111,8 +111,9 @@ def row(label: str, run: dict[str, Any], score: dict[str, Any]) -> dict[str, Any
         "trunk": digest(common(run["spec"])) if run.get("trunk_steps") else None,
         "trunk_steps": run.get("trunk_steps") or 0,
         **{f"privacy_{key}": cell for key, cell in spent(run).items()},
-        "status": run["status"],
-        "reason": run["reason"],
+        # A run that ended well may give losses that are no finite numbers.
+        "status": run["status"] if run["status"] != "ok" else score.get("status", "ok"),
+        "reason": run["reason"] or score.get("reason"),
         "corpus": run["spec"]["corpus"],
         "eval_split": score["settings"]["split"],
         "eval_context": score["settings"]["context"],

@@ -1,7 +1,8 @@
 """The verb `measure`: a run, its corpus and the name of a measure in, a small JSON file out."""
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,14 @@ from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError
 from scalelab.evaluation.measures import (
     FEWEST,
+    Estimate,
+    Make,
     NotMeasured,
     Planted,
     Subject,
+    batches,
     get,
+    logits_of,
     without_canaries,
 )
 from scalelab.files import read_json, write_json
@@ -58,7 +63,7 @@ def take(
     began = time.monotonic()
     try:
         subject = subject_of(run_folder, run, corpus, corpus_folder, settings, threads)
-        found = get(settings["measure"])(subject)
+        found = _finite(get(settings["measure"]), subject)
         result["estimates"] = {name: asdict(one) for name, one in found.items()}
         result["seconds"] = round(time.monotonic() - began, 3)
     except NotMeasured as reason:
@@ -67,6 +72,18 @@ def take(
     report(f"{label_of(run['spec'])}: {settings['measure']}: {told or result['reason']}")
     write_json(out, result)
     return result
+
+
+def _finite(measure: Make, subject: Subject) -> Mapping[str, Estimate]:
+    """What a measure gives; `NotMeasured` where the model or the measure has no finite numbers."""
+    first = next(batches(subject.windows[:1]))
+    if not logits_of(subject, first[:, :-1]).logits.isfinite().all():
+        raise NotMeasured("the model gives logits that are not finite")
+    found = measure(subject)
+    odd = [name for name, one in found.items() if not math.isfinite(one.value + (one.se or 0))]
+    if odd:
+        raise NotMeasured(f"{', '.join(odd)} came out as no finite number")
+    return found
 
 
 def subject_of(

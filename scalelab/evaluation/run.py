@@ -1,5 +1,6 @@
 """The verb `evaluate`: a trained run and a corpus in, one small JSON file out."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,7 @@ def evaluate(
     run was trained at, without a stride windows do not overlap. Its key sets, where there is one,
     has the ids of the sets by name; they lie in `sets/<id>` of the corpus's folder and are scored
     alike. A run whose status is not ok is passed over: its losses are null and its status stands in
-    the file.
+    the file. So are they where a loss comes out as no finite number: the status is diverged then.
 
     Raises:
         UserError: a file is missing or damaged, or the context exceeds the model's.
@@ -82,21 +83,43 @@ def evaluate(
         start = time.monotonic()
         losses_of = scorer(aim, shape, corpus.separator, context, stride)
         found = [_score(model, text, losses_of, whole=aim is CAUSAL) for text in texts]
-        result |= found[0] | {"seconds": round(time.monotonic() - start, 3)}
-        for text, score in zip(texts, found, strict=True):
-            where = aim.title if text is texts[0] else f"on {text.name}: loss"
-            bits = score["bits_per_byte"]
-            report(
-                f"{label}: {where} {score['loss_nats']:.4f} nats/token, "
-                + ("" if bits is None else f"{bits:.4f} bits/byte ")
-                + f"on {score['tokens']:,} tokens"
-            )
-            if text is not texts[0]:
-                result["sets"][text.name] = score
+        result["seconds"] = round(time.monotonic() - start, 3)
+        broken = [text.name for text, one in zip(texts, found, strict=True) if not _finite(one)]
+        if broken:
+            why = f"the loss on {', '.join(broken)} is not finite"
+            result |= {"status": "diverged", "reason": why}
+            report(f"{label}: {why}")
+        else:
+            result |= found[0]
+            if "sets" in settings:
+                names = (text.name for text in texts[1:])
+                result["sets"] = dict(zip(names, found[1:], strict=True))
+            _tell(report, label, aim, texts, found)
     else:
         report(f"{label}: not evaluated, the run ended as {run['status']} ({run['reason']})")
     write_json(out, result)
     return result
+
+
+def _finite(score: dict[str, Any]) -> bool:
+    return math.isfinite(score["loss_nats"]) and math.isfinite(score["loss_nats_se"] or 0)
+
+
+def _tell(
+    report: Callable[[str], None],
+    label: str,
+    aim: Objective,
+    texts: list[EvaluationSet],
+    found: list[dict[str, Any]],
+) -> None:
+    for text, score in zip(texts, found, strict=True):
+        where = aim.title if text is texts[0] else f"on {text.name}: loss"
+        bits = score["bits_per_byte"]
+        report(
+            f"{label}: {where} {score['loss_nats']:.4f} nats/token, "
+            + ("" if bits is None else f"{bits:.4f} bits/byte ")
+            + f"on {score['tokens']:,} tokens"
+        )
 
 
 def _split(corpus: Corpus, split: str) -> EvaluationSet:

@@ -26,10 +26,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from scalelab.evaluation import collect
 from scalelab.evaluation.columns import SETTING
+from scalelab.evaluation.measure import take
 from scalelab.evaluation.measures import _scores
 from scalelab.evaluation.perplexity import held_out, token_losses
 from scalelab.evaluation.run import evaluate
+from scalelab.files import read_json
 from scalelab.models import LanguageModel, build
 from scalelab.plan.families import Shape
 
@@ -124,6 +127,41 @@ def test_a_broken_model_leaves_strict_json(
     assert result["loss_nats"] > 710
     assert math.isfinite(result["loss_nats"]) and math.isfinite(result["bits_per_byte"])
     assert result["perplexity"] is None
+
+
+@pytest.fixture
+def spoilt(trained: Path, tmp_path: Path) -> Path:
+    """A run that ended well, of a model whose logits are no finite numbers."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    path = folder / "checkpoint" / "model.safetensors"
+    weights = load_file(path)
+    weights["transformer.ln_f.weight"] *= 1e38
+    save_file(weights, path, metadata={"format": "pt"})
+    return folder
+
+
+def test_a_loss_that_is_no_number_is_a_row_which_the_fit_leaves_out(
+    spoilt: Path, corpus_folder: Path, tmp_path: Path
+) -> None:
+    """Case E07: the file is strict JSON, and the run a diverged one."""
+    result = evaluate(spoilt, corpus_folder, SETTINGS, tmp_path / "e.json", 1, lambda _: None)
+    assert result == read_json(tmp_path / "e.json")
+    assert (result["status"], result["loss_nats"], result["perplexity"]) == ("diverged", None, None)
+    told = collect.row("d8", read_json(spoilt / "run.json"), result)
+    assert (told["status"], told["loss_nats"]) == ("diverged", None)
+    assert told["reason"] == "the loss on test is not finite"
+
+
+@pytest.mark.parametrize("name", ["calibration", "in_context", "generation"])
+def test_a_measure_that_gives_no_number_says_so(
+    spoilt: Path, corpus_folder: Path, tmp_path: Path, name: str
+) -> None:
+    """Case E07."""
+    settings = {"format": 1, "measure": name, "split": "test", "windows": 16, "seed": 1}
+    result = take(spoilt, corpus_folder, settings, tmp_path / "m.json", 1, lambda _: None)
+    assert result == read_json(tmp_path / "m.json")
+    assert result["estimates"] == {} and "not finite" in str(result["reason"])
 
 
 def test_evaluation_needs_no_network(
