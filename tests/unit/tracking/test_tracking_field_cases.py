@@ -1,7 +1,8 @@
 """What went wrong for others with W&B (cases W01 to W08), by the real library and its own reader.
 
-Here: W01 to W08. Training and tracking are two processes, so W01 shows that training does not know
-of W&B at all, and the others that what the second one writes is the local record.
+Here: W01 to W08; W06 of the fit, which has an artifact: test_tracking_fit.py. Training and tracking
+are two processes, so W01 shows that training does not know of W&B at all, and the others that what
+the second one writes is the local record.
 """
 
 import csv

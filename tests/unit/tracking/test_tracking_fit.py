@@ -67,6 +67,8 @@ def test_the_fit_is_a_run_of_its_own_that_names_the_training_runs(study: Path, s
         "tables/answers.csv",
         "tables/numbers.tex",
     }
+    # Case W06: staging an artifact is what would fill the home folder.
+    assert list((study.parent / "home").rglob("*")) == []
     staged = study / "tiny" / "wandb" / "data"
     assert all(path.is_relative_to(staged.absolute()) for path in contents.values())
     assert json.loads(contents["laws.json"].read_text()) == LAWS
