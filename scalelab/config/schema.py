@@ -292,6 +292,9 @@ class ComputeConfig:
     large_processes: Positive = 1
     """Data-parallel processes of a large run, on one host, each with `large_threads` threads or a
     device of its own. No part of its identity."""
+    large_writers: Positive = 1
+    """Processes that share what the measure `generation` lets a large run write, each on one thread
+    or a device of its own. The texts are the same."""
     sharding: bool = False
     """Split weights, gradients and optimiser state over the processes (FSDP)."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from scalelab.corpus.coder import load as load_coder
 from scalelab.corpus.shards import Corpus, load
-from scalelab.errors import UserError
+from scalelab.evaluation.checkpoint import open_checkpoint
 from scalelab.evaluation.measures import (
     FEWEST,
     Estimate,
@@ -25,6 +25,7 @@ from scalelab.evaluation.measures import (
     logits_of,
     without_canaries,
 )
+from scalelab.evaluation.spread import spread
 from scalelab.files import read_json, write_json
 from scalelab.plan.families import Shape, objective
 from scalelab.plan.labels import label_of
@@ -41,14 +42,17 @@ def take(
     out: Path,
     threads: int,
     report: Callable[[str], None],
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Take a measure of a run and write it to `out`.
 
     `settings` holds measure, split, windows (how many at most) and seed. What cannot be measured
     (the run did not end well, there is too little text) has a reason in the place of estimates.
+    threads: of each of the processes, which share the texts that the model writes.
 
     Raises:
-        UserError: a file is missing or damaged.
+        UserError: a file is missing or damaged, or a process has no device of its own.
+        Lost: one of several processes has ended.
     """
     run = read_json(run_folder / "run.json")
     corpus = load(corpus_folder)
@@ -62,7 +66,7 @@ def take(
     }
     began = time.monotonic()
     try:
-        subject = subject_of(run_folder, run, corpus, corpus_folder, settings, threads)
+        subject = subject_of(run_folder, run, corpus, corpus_folder, settings, threads, processes)
         found = _finite(get(settings["measure"]), subject)
         result["estimates"] = {name: asdict(one) for name, one in found.items()}
         result["seconds"] = round(time.monotonic() - began, 3)
@@ -93,6 +97,7 @@ def subject_of(
     corpus_folder: Path,
     settings: dict[str, Any],
     threads: int,
+    processes: int = 1,
 ) -> Subject:
     """The model of a run and the text that it is asked about; `NotMeasured` where there is none."""
     if run["status"] != "ok":
@@ -120,6 +125,7 @@ def subject_of(
         texts=decode and partial(texts_of, corpus, settings["split"], decode),
         folder=folder / "checkpoint",
         settings=settings,
+        spread=partial(spread, folder=folder / "checkpoint", processes=processes, threads=threads),
     )
 
 
@@ -185,22 +191,6 @@ def planted_in(folder: Path, corpus: Corpus, run: dict[str, Any]) -> Planted:
         whole = places + canary["tokens"] <= (blocks + 1) * context + 1
         seen.append(int(views[blocks[whole]].sum()))
     return Planted(facts["canaries"], facts["space"], np.array(seen), load_coder(folder).encode)
-
-
-def open_checkpoint(folder: Path) -> Any:
-    """A checkpoint as transformers opens it, in fp32, with attention that gives its weights."""
-    import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(folder), attn_implementation="eager", local_files_only=True, dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: expected a checkpoint of transformers, but {error}") from None
-    return model.to(machine.device()).eval()
 
 
 def windows_of(corpus: Corpus, split: str, context: int, most: int, alone: bool) -> np.ndarray:

@@ -8,12 +8,16 @@ from typing import Any
 from scalelab.config import Study
 from scalelab.errors import UserError
 from scalelab.files import digest
+from scalelab.plan.recipe import is_large
 from scalelab.plan.tasks import task_settings
 
 FOLDER = Path(__file__).parents[1] / "evaluation" / "measures"
 FORMAT = 1
 WINDOWS = 512
 """Windows of held-out text that a measure is taken on, at most."""
+
+WRITING = ("generation",)
+"""Measures whose texts several processes can share."""
 
 
 @functools.cache
@@ -47,6 +51,12 @@ def measure_settings(study: Study) -> dict[str, dict[str, Any]]:
         }
         found[f"{name}-{digest(settings)}"] = settings
     return found
+
+
+def processes_of(study: Study, measure: str, n: int) -> int:
+    """Processes that take a measure of a run of n non-embedding parameters (`compute`)."""
+    of_large = study.compute.large_writers if measure in WRITING else 1
+    return of_large if is_large(study, n) else 1
 
 
 def _check_tasks(study: Study) -> None:

@@ -12,6 +12,11 @@ FORMAT = 1
 """Raised when the meaning of a run's specification changes, so that old results are not taken."""
 
 
+def is_large(study: Study, n: int) -> bool:
+    """Whether `compute` counts a run of n non-embedding parameters among the large ones."""
+    return study.compute.large_from is not None and n >= study.compute.large_from
+
+
 def specification(
     study: Study, shape: Shape, counts: Counts, seed: int, corpus_id: str
 ) -> dict[str, Any]:
@@ -43,7 +48,7 @@ def specification(
             f"{batch_tokens:,} of one step"
         )
     warmup = _warmup(training.schedule, steps, batch_tokens, counts.n_active, tokens, where)
-    large = study.compute.large_from is not None and counts.n >= study.compute.large_from
+    large = is_large(study, counts.n)
     processes = study.compute.large_processes if large else 1
     if sequences < processes or (study.compute.sharding and sequences % processes):
         raise UserError(

@@ -54,7 +54,8 @@ def device() -> torch.device:
     if place >= torch.cuda.device_count():
         raise UserError(
             f"process {place + 1} of this host has no CUDA device of its own: found "
-            f"{torch.cuda.device_count()}; lower compute.large_processes"
+            f"{torch.cuda.device_count()}; use fewer processes (compute.large_processes, "
+            "compute.large_writers)"
         )
     return torch.device("cuda", place)
 

@@ -84,6 +84,25 @@ def test_the_threads_of_a_run_reach_its_job(bare: Project) -> None:
     assert found == {8: 1, 12: 1, 16: 1, 24: 4, 32: 4}
 
 
+def test_the_processes_of_a_measure_reach_its_job_each_with_a_thread(bare: Project) -> None:
+    asked = (
+        "evaluation={measures: [calibration, generation]}",
+        "compute={large_from: 6000, large_threads: 1, large_writers: 3}",
+    )
+    output = bare.complete("--dry-run", "--printshellcmds", "--cores", "4", "--config", *asked)
+    jobs = [job for job in output.split("\nrule ") if job.startswith("measure:")]
+    found = []
+    for job in jobs:
+        (name,) = re.findall(r"measures/([a-z]+)-", job.partition("output:")[2].partition("\n")[0])
+        (threads,) = re.findall(r" --threads (\d+) ", job)
+        assert f" --processes {threads} " in job
+        found.append((name, int(threads)))
+    assert (
+        sorted(found)
+        == [("calibration", 1)] * 5 + [("generation", 1)] * 3 + [("generation", 3)] * 2
+    )
+
+
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_shipped_study_can_be_planned_and_started(
     bare: Project, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -16,6 +16,7 @@ from scalelab.plan.command import as_json
 from scalelab.plan.data import source_names
 from scalelab.plan.demand import Cluster
 from scalelab.plan.identity import result_of
+from scalelab.plan.measures import processes_of
 from scalelab.plan.runs import build
 from scalelab.plan.teachers import teacher_id
 from scalelab.plan.trunks import previous
@@ -153,6 +154,11 @@ def run_processes(wildcards, output):
 def processes_option(spec):
     """How a run is trained, not what: a function of the output, so no reason to train anew."""
     return f"--processes {spec['processes']}" + (" --sharding" if spec["sharding"] else "")
+
+
+def measure_processes(wildcards, output):
+    """How it is measured, not what, as for training."""
+    return measure_threads(wildcards)
 
 
 def trunk_of_run(wildcards):

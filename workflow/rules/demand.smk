@@ -60,6 +60,12 @@ def run_machine(wildcards, resources):
     return f"--nodes {nodes}" if nodes > 1 else f"--gpus {gpus}" if gpus else ""
 
 
+def measure_threads(wildcards):
+    """One for each of its processes, so that their number rounds nothing otherwise."""
+    measure = PLAN.measures[wildcards.measure]["measure"]
+    return processes_of(PLAN.study, measure, RUNS[wildcards.run].counts.n)
+
+
 def evaluate_megabytes(wildcards, attempt):
     return CLUSTER.evaluation_megabytes(run_spec(wildcards), attempt)
 

@@ -52,17 +52,18 @@ rule measure:
     priority: after_training
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: measure_threads
     params:
         corpus=subpath(input.data_hash, parent=True),
         results=subpath(output.result, ancestor=4),
         settings=lambda wildcards: canonical_json(PLAN.measures[wildcards.measure]),
+        processes=measure_processes,
         code=measure_code,
     shell:
         verified(
             "scalelab measure --run results/runs/{wildcards.run} --corpus {params.corpus:q}"
             " --settings {params.settings:q} --out {output.result:q} --threads {threads}"
-            " --log {log:q}"
+            " --processes {params.processes} --log {log:q}"
         )
 
 

@@ -6,7 +6,7 @@ exported, and windows of held-out text. Shape suffixes: W windows, T tokens, V v
 
 import importlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,15 @@ def without_canaries() -> Planted:
     raise NotMeasured("the corpus has no canaries (see corpus.canaries)")
 
 
+Work = Callable[[Any, Any], Any]
+"""A function of a module: of a model and one part of what is asked of it, to be sent about."""
+
+
+def in_turn(model: Any, work: Work, parts: Sequence[Any]) -> list[Any]:
+    """`work(model, part)` of each part, by this process."""
+    return [work(model, part) for part in parts]
+
+
 @dataclass(frozen=True)
 class Subject:
     """A trained model and what it is asked about."""
@@ -82,6 +91,8 @@ class Subject:
     """The checkpoint."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the plan says of the measure (`scalelab.plan.measures`)."""
+    spread: Callable[[Any, Work, Sequence[Any]], list[Any]] = in_turn
+    """As `in_turn`, by as many processes as asked for (`scalelab.evaluation.spread`)."""
 
     @property
     def context(self) -> int:

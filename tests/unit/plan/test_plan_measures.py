@@ -5,7 +5,7 @@ from pathlib import Path
 from test_plan_runs import plan, refusal
 
 from scalelab.plan.command import as_json
-from scalelab.plan.measures import names
+from scalelab.plan.measures import WRITING, names, processes_of
 from scalelab.plan.tasks import OWN
 
 
@@ -27,6 +27,21 @@ def test_measures_change_neither_runs_nor_how_they_are_evaluated() -> None:
 def test_an_unknown_measure_is_one_sentence_with_the_near_one() -> None:
     said = refusal({"evaluation.measures": ["inducton"]})
     assert "evaluation.measures: found 'inducton'" in said and "did you mean 'induction'" in said
+
+
+def test_writers_are_of_large_runs_and_change_no_identity() -> None:
+    asked = {"evaluation.measures": ["calibration", "generation"], "compute.large_from": 1000}
+    one, two = plan(asked), plan(asked | {"compute.large_writers": 2})
+    assert one.measures == two.measures
+    assert [run.spec for run in one.runs] == [run.spec for run in two.runs]
+    found = {
+        (name, n): processes_of(two.study, name, n) for name in names() for n in (999, 1000, 10**9)
+    }
+    assert {key for key, processes in found.items() if processes == 2} == {
+        (name, n) for name in WRITING for n in (1000, 10**9)
+    }
+    assert {*found.values()} == {1, 2}
+    assert {*WRITING} <= {*names()}
 
 
 def test_tasks_are_settings_of_their_measure_alone(tmp_path: Path) -> None:
