@@ -9,7 +9,6 @@ their probability: a loss beside a threshold, which alone can make a smooth gain
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 
 from scalelab.evaluation.measures import (
     FEWEST,
@@ -23,14 +22,13 @@ from scalelab.evaluation.measures import (
     measure,
 )
 from scalelab.evaluation.measures._scores import distinct, libraries, repeated, scores
+from scalelab.evaluation.measures._writing import write
 from scalelab.seeds import stream
 
 TEXTS = 256
 """Windows that are written on, at most, evenly apart: distinct falls with their number."""
 IN_A_ROW = 4
 """Tokens that must all be right: the threshold."""
-WRITE_TOKENS = 8192
-"""Tokens of beginnings at once."""
 
 
 @measure
@@ -73,33 +71,6 @@ def another(true_WT: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     other = np.empty_like(true_WT)
     other[order] = true_WT[np.roll(order, 1)]
     return other
-
-
-def write(subject: Subject, given_WT: np.ndarray, more: int, draw: bool) -> np.ndarray:
-    """`more` ids after each beginning, (W, more): the likeliest, or drawn from the probabilities.
-
-    The separator is left out. Random numbers of the caller are as they were afterwards.
-    """
-    model, parts = subject.model, []
-    device = next(model.parameters()).device
-    how = {"top_k": 0, "top_p": 1.0, "temperature": 1.0} if draw else {}
-    devices = [device] if device.type == "cuda" else []
-    with torch.inference_mode(), torch.random.fork_rng(devices):
-        torch.manual_seed(stream(subject.seed, "generation-drawn"))
-        for batch in batches(given_WT, WRITE_TOKENS):
-            ids = batch.to(device)
-            out = model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                do_sample=draw,
-                use_cache=True,
-                max_new_tokens=more,
-                suppress_tokens=[subject.separator],
-                pad_token_id=subject.separator,
-                **how,
-            )
-            parts.append(out[:, ids.shape[1] :].cpu().numpy())
-    return np.concatenate(parts)
 
 
 def _read(subject: Subject, windows_WT: np.ndarray, more: int) -> dict[str, Estimate]:

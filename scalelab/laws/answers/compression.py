@@ -2,8 +2,9 @@
 
 The damage of one way to compress is a straight line in logarithms, ln excess = a + b ln N +
 c ln(D/N): Kumar et al. 2024 (arXiv:2411.04330, section 3) find c > 0, and b + c < 0 would be damage
-that falls with N at equal D. The front are the models that none of fewer or equal bytes beats.
-Least squares with Student's intervals (Draper and Smith 1998, section 5.2).
+that falls with N at equal D. The fronts are the models that none of fewer or equal bytes beats, and
+those that none beats which writes as quickly or quicker. Least squares with Student's intervals
+(Draper and Smith 1998, section 5.2).
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.errors import UserError
+from scalelab.evaluation.columns import SPEED
 from scalelab.laws.answers.registry import Block, Material, answer
 from scalelab.laws.estimation.plane import plane
 from scalelab.laws.registry import Array
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EXCESS = "_excess_nats"
-MEASURES = ("quantised/", "pruned/")
+MEASURES = ("quantised/", "pruned/", "speed/")
 CLEAR = 2.0
 """Standard errors that a damage is above none by; the logarithm of less is noise."""
 FEWEST_SPARE = 2
@@ -32,7 +34,8 @@ FEWEST_SPARE = 2
 
 @answer(settings=("level",))
 def compression(material: Material, settings: Mapping[str, Any]) -> Block:
-    """Damage against N and D/N for each column of excess loss, and the front of loss against bytes.
+    """Damage against N and D/N for each column of excess loss, the front of loss against bytes, and
+    that of loss against tokens a second for each number of texts at once.
 
     settings: level of the intervals (0.95). Where all sizes were trained at one D, N and D/N cannot
     be told apart, and the line is that of N at that D.
@@ -49,6 +52,9 @@ def compression(material: Material, settings: Mapping[str, Any]) -> Block:
         if column not in names:
             raise UserError(missing_column(column, names))
     ways = [name for name in names if name.endswith(EXCESS) and name.startswith(MEASURES)]
+    # Channels that two measures cut are the same ones: once is enough.
+    twice = {way.replace("pruned/", "speed/") for way in ways if way.startswith("pruned/")}
+    ways = [way for way in ways if way not in twice]
     if not ways:
         raise UserError(
             "no column of damage, such as quantised/int4_excess_nats: see evaluation.measures"
@@ -60,6 +66,7 @@ def compression(material: Material, settings: Mapping[str, Any]) -> Block:
         "level": level,
         "rows": rows,
         "front": _front(good),
+        "speed_front": _speed_front(good),
         "cost": None,
         "warnings": warnings,
     }
@@ -133,6 +140,41 @@ def _front(runs: "DataFrame") -> list[dict[str, Any]]:
         one["front"] = bool(one["loss"] < least)
         least = min(least, one["loss"])
     return [{**one, "bytes": float(one["bytes"]), "loss": float(one["loss"])} for one in points]
+
+
+def _speed_front(runs: "DataFrame") -> list[dict[str, Any]]:
+    """Every model in every form by its speed, the quickest first, for each number of texts at once.
+
+    front: none as quick or quicker has less loss, by the medians. clear: each of less loss is
+    slower by more than two standard errors of the difference of their speeds.
+    """
+    points: list[dict[str, Any]] = []
+    for column in map(str, runs.columns):
+        if not (column.endswith(SPEED) and column.startswith("speed/")):
+            continue
+        form, _, texts = column.removesuffix(SPEED).removeprefix("speed/").rpartition("_")
+        loss = _values(runs["speed/loss_nats"])
+        if f"speed/{form}{EXCESS}" in runs.columns:
+            loss = loss + _values(runs[f"speed/{form}{EXCESS}"])
+        points += [
+            {
+                **{"form": form, "texts": int(texts), "N": float(n), "D": float(d)},
+                **{"tokens_per_second": float(rate), "se": finite(error), "loss": float(nats)},
+            }
+            for rate, error, nats, n, d in zip(
+                *(_values(runs[column]), _values(runs[f"{column}_se"]), loss, runs["N"], runs["D"]),
+                strict=True,
+            )
+            if math.isfinite(rate) and math.isfinite(nats)
+        ]
+    points.sort(key=lambda one: (one["texts"], -one["tokens_per_second"], one["loss"]))
+    for one in points:
+        better = [p for p in points if p["texts"] == one["texts"] and p["loss"] < one["loss"]]
+        ahead = [one["tokens_per_second"] - p["tokens_per_second"] for p in better]
+        errors = [math.hypot(one["se"] or 0.0, p["se"] or 0.0) for p in better]
+        one["front"] = all(gap > 0 for gap in ahead)
+        one["clear"] = all(gap > CLEAR * se for gap, se in zip(ahead, errors, strict=True))
+    return points
 
 
 def _values(column: Any) -> Array:
