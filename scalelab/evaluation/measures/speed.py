@@ -3,26 +3,35 @@
 fp32, bf16, fp16, int8 by torch's kernels, and MLPs that are narrower by the channels that `pruned`
 zeroes (`_forms`). Written by the decoder with a cache that `generation` uses. Sparsity by single
 weights or by two of four is left out: torch has no kernels of it for processors. The forms take
-turns in rounds, each round from another form on, so that what else the machine does meets all.
+turns in rounds, each round from another form on, with a yardstick among them: one small model that
+is the same for all runs, so that what else a machine does at the time can be told from a model.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from scalelab.evaluation.columns import SPEED, YARDSTICK
 from scalelab.evaluation.measures import Estimate, NotMeasured, Subject, mean_of, measure
 from scalelab.evaluation.measures._forms import forms
 from scalelab.evaluation.measures._weights import window_losses
 from scalelab.evaluation.measures._writing import write
 
-BATCHES = (1, 64)
-"""Texts at once."""
-ROUNDS = 5
-"""Timed; one more before them is to warm up."""
+ROUNDS = {1: 15, 64: 5}
+"""Timed, by how many texts are written at once; one more before them is to warm up."""
+SHAPE: dict[str, Any] = {
+    "n_layer": 3,
+    "n_embd": 64,
+    "n_head": 2,
+    "n_positions": 128,
+    "vocab_size": 512,
+}
+"""Of the yardstick."""
 
 
 @measure
@@ -37,30 +46,60 @@ def speed(subject: Subject) -> Mapping[str, Estimate]:
     found = {"loss_nats": mean_of(whole)}
     for name in list(asked)[1:]:
         found[f"{name}_excess_nats"] = mean_of(window_losses(asked[name]) - whole)
-    given = max(1, subject.context // 8)
-    for count in BATCHES:
-        rows = np.resize(subject.windows[:, : 1 + given], (count, 1 + given))
-        for name, rates in in_turn(asked, rows, 2 * given).items():
-            found[f"{name}_{count}_tokens_per_second"] = median_of(rates)
+    asked[YARDSTICK] = yardstick(subject)
+    for count, rounds in ROUNDS.items():
+        jobs, tokens = {}, {}
+        for name, one in asked.items():
+            given = max(1, one.context // 8)
+            rows = np.resize(one.windows[:, : 1 + given], (count, 1 + given))
+            jobs[name] = partial(write, one, rows, 2 * given, draw=False)
+            tokens[name] = count * 2 * given
+        seconds = in_turn(jobs, rounds, clock_for(subject.model))
+        for name, rate in rates(seconds, tokens).items():
+            found[f"{name}_{count}{SPEED}"] = rate
     return found
 
 
-def in_turn(asked: Mapping[str, Subject], given_WT: np.ndarray, more: int) -> dict[str, np.ndarray]:
-    """Tokens a second of each form in each round, (ROUNDS,)."""
-    names = list(asked)
-    tokens = len(given_WT) * more
+def yardstick(subject: Subject) -> Subject:
+    """A model that is the same for all, where the subject's is, before windows of its own."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: Any = GPT2LMHeadModel(GPT2Config(**SHAPE, bos_token_id=0, eos_token_id=0))
+    context, vocabulary = SHAPE["n_positions"], SHAPE["vocab_size"]
+    windows = np.random.default_rng(0).integers(1, vocabulary, (64, context + 1))
+    device = next(subject.model.parameters()).device
+    return replace(subject, model=model.to(device).eval(), windows=windows, separator=0)
+
+
+def in_turn(
+    jobs: Mapping[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]
+) -> dict[str, np.ndarray]:
+    """Seconds of each job in each round, (rounds,)."""
+    names = list(jobs)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(1 + ROUNDS):
+    for turn in range(1 + rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            clock = clock_of(asked[name].model)
             began = clock()
-            write(asked[name], given_WT, more, draw=False)
+            jobs[name]()
             seconds[name].append(clock() - began)
-    return {name: tokens / np.array(taken[1:]) for name, taken in seconds.items()}
+    return {name: np.array(taken[1:]) for name, taken in seconds.items()}
 
 
-def clock_of(model: Any) -> Any:
+def rates(seconds: Mapping[str, np.ndarray], tokens: Mapping[str, int]) -> Mapping[str, Estimate]:
+    """Tokens a second: the median of the yardstick, and of the others the median of how many times
+    as quick as it they were in the same round, times that."""
+    pace = median_of(tokens[YARDSTICK] / seconds[YARDSTICK])
+    found = {}
+    for name, taken in seconds.items():
+        times = median_of(tokens[name] / taken * seconds[YARDSTICK] / tokens[YARDSTICK])
+        found[name] = Estimate(pace.value * times.value, pace.value * (times.se or 0.0))
+    return {**found, YARDSTICK: pace}
+
+
+def clock_for(model: Any) -> Callable[[], float]:
     """The processor's time of one thread, which other jobs disturb less; else the clock."""
     alone = next(model.parameters()).device.type == "cpu" and torch.get_num_threads() == 1
     return time.process_time if alone else time.perf_counter

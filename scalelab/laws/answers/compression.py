@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.errors import UserError
-from scalelab.evaluation.columns import SPEED
+from scalelab.evaluation.columns import SPEED, YARDSTICK
 from scalelab.laws.answers.registry import Block, Material, answer
 from scalelab.laws.estimation.plane import plane
 from scalelab.laws.registry import Array
@@ -145,14 +145,20 @@ def _front(runs: "DataFrame") -> list[dict[str, Any]]:
 def _speed_front(runs: "DataFrame") -> list[dict[str, Any]]:
     """Every model in every form by its speed, the quickest first, for each number of texts at once.
 
-    front: none as quick or quicker has less loss, by the medians. clear: each of less loss is
-    slower by more than two standard errors of the difference of their speeds.
+    Speeds are those at the median pace of the yardstick, which was measured beside each run. front:
+    none as quick or quicker has less loss, by the medians. clear: each of less loss is slower by
+    more than two standard errors of the difference of their speeds.
     """
     points: list[dict[str, Any]] = []
     for column in map(str, runs.columns):
         if not (column.endswith(SPEED) and column.startswith("speed/")):
             continue
         form, _, texts = column.removesuffix(SPEED).removeprefix("speed/").rpartition("_")
+        if form == YARDSTICK:
+            continue
+        pace = _values(runs[f"speed/{YARDSTICK}_{texts}{SPEED}"])
+        rates = _values(runs[column]) * (np.nanmedian(pace) / pace)
+        spread = _values(runs[f"{column}_se"]) * (np.nanmedian(pace) / pace)
         loss = _values(runs["speed/loss_nats"])
         if f"speed/{form}{EXCESS}" in runs.columns:
             loss = loss + _values(runs[f"speed/{form}{EXCESS}"])
@@ -162,8 +168,7 @@ def _speed_front(runs: "DataFrame") -> list[dict[str, Any]]:
                 **{"tokens_per_second": float(rate), "se": finite(error), "loss": float(nats)},
             }
             for rate, error, nats, n, d in zip(
-                *(_values(runs[column]), _values(runs[f"{column}_se"]), loss, runs["N"], runs["D"]),
-                strict=True,
+                rates, spread, loss, runs["N"], runs["D"], strict=True
             )
             if math.isfinite(rate) and math.isfinite(nats)
         ]

@@ -1,6 +1,7 @@
 """Forms of a model that are computed as they are kept: their numbers, and what their times are."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -90,24 +91,30 @@ def test_mlps_that_are_kept_otherwise_have_no_narrower_form():
     assert list(found) == ["fp32", "bf16", "fp16", "int8"]
 
 
-def test_forms_take_turns_and_every_round_but_the_first_counts(monkeypatch):
-    """A clock that gives each writing a time known by its form and its round."""
+def test_jobs_take_turns_and_every_round_but_the_first_counts():
+    """A clock that gives each job a time known by its name and its round."""
     order, now = [], [0.0]
 
-    def write(subject, given, more, draw):
-        order.append(subject.model)
+    def job(name, seconds):
+        order.append(name)
         turn = (len(order) - 1) // 3
-        now[0] += 100.0 if turn == 0 else {"a": 1.0, "b": 2.0, "c": 4.0}[subject.model] * turn
-        assert given.shape == (5, 3) and more == 4 and not draw
+        now[0] += 100.0 if turn == 0 else seconds * turn
 
-    monkeypatch.setattr(speed, "write", write)
-    monkeypatch.setattr(speed, "clock_of", lambda model: lambda: now[0])
-    asked = {name: subject(name) for name in "abc"}
-    found = speed.in_turn(asked, np.zeros((5, 3), dtype=int), 4)
-    assert "".join(order[:9]) == "abcbcacab" and len(order) == 3 * (1 + speed.ROUNDS)
-    turns = np.arange(1, speed.ROUNDS + 1)
-    for name, seconds in {"a": 1, "b": 2, "c": 4}.items():
-        assert found[name] == pytest.approx(5 * 4 / (seconds * turns))
+    asked = {"a": 1.0, "b": 2.0, "c": 4.0}
+    jobs = {name: partial(job, name, seconds) for name, seconds in asked.items()}
+    found = speed.in_turn(jobs, 4, lambda: now[0])
+    assert "".join(order) == "abcbcacababcbca"
+    for name, seconds in asked.items():
+        assert found[name] == pytest.approx(seconds * np.arange(1, 5))
+
+
+def test_what_slows_all_down_moves_no_speed():
+    """20 tokens in 2 s beside a yardstick of 4 tokens in 1 s, in rounds of any pace."""
+    pace = np.array([1.0, 7.0, 1.0, 3.0, 1.0])
+    seconds = {"fp32": 2 * pace, speed.YARDSTICK: pace}
+    found = speed.rates(seconds, {"fp32": 20, speed.YARDSTICK: 4})
+    assert (found["fp32"].value, found["fp32"].se) == (pytest.approx(10), pytest.approx(0))
+    assert found[speed.YARDSTICK].value == 4 and found[speed.YARDSTICK].se > 0
 
 
 def test_the_error_of_a_median_from_quartiles():
@@ -130,5 +137,8 @@ def test_columns_are_losses_of_each_form_and_speeds_of_each_batch():
     assert found["loss_nats"].value == pytest.approx(zeroed["loss_nats"].value, abs=1e-6)
     forms = ["fp32", "bf16", "fp16", "int8", "channels12", "channels25", "channels50"]
     timed = [name for name in found if name.endswith(SPEED)]
+    forms.append(speed.YARDSTICK)
     assert timed == [f"{form}_{count}{SPEED}" for count in (1, 64) for form in forms]
     assert all(found[name].value > 0 and found[name].se >= 0 for name in timed)
+    same = [speed.yardstick(asked).model.state_dict() for _ in range(2)]
+    assert all(torch.equal(weight, same[1][name]) for name, weight in same[0].items())

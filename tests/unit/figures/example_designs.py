@@ -209,6 +209,7 @@ def speed_rows(noise):
     forms |= {"channels12": 1.05, "channels25": 1.1, "channels50": 1.2}
     for n in SIZES:
         values = {"speed/loss_nats": law(n, 4e6)}
+        values |= {f"speed/yardstick_{texts}_tokens_per_second": 900.0 for texts in (1, 64)}
         for place, (form, quick) in enumerate(forms.items()):
             if place:
                 values[f"speed/{form}_excess_nats"] = 1e-3 * 4**place * (n / 1e4) ** -0.2 * noise()

@@ -76,6 +76,7 @@ def timed(*models):
         row |= {"speed/fp32_8_tokens_per_second": rate, "speed/fp32_8_tokens_per_second_se": error}
         row |= {"speed/int8_8_tokens_per_second": rate / 2, "speed/int8_excess_nats": 0.1}
         row |= {"speed/int8_8_tokens_per_second_se": error / 2}
+        row |= {"speed/yardstick_8_tokens_per_second": 70.0}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -112,6 +113,15 @@ def test_each_number_of_texts_has_a_front_of_its_own_and_a_run_without_times_has
     assert [one["texts"] for one in points] == [1] * 3 + [8] * 4
     best = [(one["texts"], one["form"], one["loss"]) for one in points if one["front"]]
     assert best == [(1, "fp32", 4.5), (8, "fp32", 5.0), (8, "fp32", 4.5)]
+
+
+def test_speeds_are_those_at_one_pace_of_the_machine():
+    """A run that was measured while everything took twice as long."""
+    runs = timed((5.0, 100.0, 1.0), (4.8, 98.0, 1.0), (4.5, 60.0, 1.0))
+    slow = runs.copy()
+    slow.loc[1, [name for name in runs.columns if "_8_" in name]] /= 2
+    before, after = (compression(Material(one), {})["speed_front"] for one in (runs, slow))
+    assert before == after
 
 
 def test_channels_that_two_measures_cut_have_one_line():
