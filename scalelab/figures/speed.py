@@ -18,8 +18,8 @@ Rows = list[tuple[Any, ...]]
 def draw(study: Study, width: str) -> Drawing:
     """A panel for each number of texts at once, a look a form, with the front of least loss.
 
-    Bars are two standard errors of the speed; a ring is a model on the front whose place the errors
-    leave it.
+    Bars are two standard errors of the speed; a ring is a model on the front beyond the errors of
+    speed and loss.
     """
     points = study.answered("compression")[0].get("speed_front", [])
     if not points:

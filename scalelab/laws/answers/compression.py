@@ -146,10 +146,13 @@ def _speed_front(runs: "DataFrame") -> list[dict[str, Any]]:
     """Every model in every form by its speed, the quickest first, for each number of texts at once.
 
     Speeds are those at the median pace of the yardstick, which was measured beside each run. front:
-    none as quick or quicker has less loss, by the medians. clear: each of less loss is slower by
-    more than two standard errors of the difference of their speeds.
+    none as quick or quicker has less loss, by the medians. clear: each whose loss is not more by
+    two standard errors of the difference is slower by more than two. Windows are the same for all,
+    so errors of losses are those of the excess within a run, and too large between runs.
     """
     points: list[dict[str, Any]] = []
+    whole = _values(runs["speed/loss_nats"]) if "speed/loss_nats" in runs.columns else np.array([])
+    whole_errors = _errors(runs, "speed/loss_nats")
     for column in map(str, runs.columns):
         if not (column.endswith(SPEED) and column.startswith("speed/")):
             continue
@@ -157,29 +160,45 @@ def _speed_front(runs: "DataFrame") -> list[dict[str, Any]]:
         if form == YARDSTICK:
             continue
         pace = _values(runs[f"speed/{YARDSTICK}_{texts}{SPEED}"])
-        rates = _values(runs[column]) * (np.nanmedian(pace) / pace)
-        spread = _values(runs[f"{column}_se"]) * (np.nanmedian(pace) / pace)
-        loss = _values(runs["speed/loss_nats"])
-        if f"speed/{form}{EXCESS}" in runs.columns:
-            loss = loss + _values(runs[f"speed/{form}{EXCESS}"])
+        pace = np.nanmedian(pace) / pace
+        way = f"speed/{form}{EXCESS}"
+        more = _values(runs[way]) if way in runs.columns else np.zeros(len(runs))
+        rates, errors = _values(runs[column]) * pace, _errors(runs, column) * pace
         points += [
             {
-                **{"form": form, "texts": int(texts), "N": float(n), "D": float(d)},
-                **{"tokens_per_second": float(rate), "se": finite(error), "loss": float(nats)},
+                **{"form": form, "texts": int(texts), "N": float(n), "D": float(d), "run": place},
+                **{"tokens_per_second": float(rates[place]), "se": float(errors[place])},
+                "loss": float(whole[place] + more[place]),
+                "loss_se": float(whole_errors[place]),
+                "excess_se": float(_errors(runs, way)[place]),
             }
-            for rate, error, nats, n, d in zip(
-                rates, spread, loss, runs["N"], runs["D"], strict=True
-            )
-            if math.isfinite(rate) and math.isfinite(nats)
+            for place, (n, d) in enumerate(zip(runs["N"], runs["D"], strict=True))
+            if math.isfinite(rates[place]) and math.isfinite(whole[place] + more[place])
         ]
     points.sort(key=lambda one: (one["texts"], -one["tokens_per_second"], one["loss"]))
     for one in points:
-        better = [p for p in points if p["texts"] == one["texts"] and p["loss"] < one["loss"]]
-        ahead = [one["tokens_per_second"] - p["tokens_per_second"] for p in better]
-        errors = [math.hypot(one["se"] or 0.0, p["se"] or 0.0) for p in better]
-        one["front"] = all(gap > 0 for gap in ahead)
-        one["clear"] = all(gap > CLEAR * se for gap, se in zip(ahead, errors, strict=True))
-    return points
+        others = [p for p in points if p["texts"] == one["texts"] and p is not one]
+        one["front"] = all(
+            p["loss"] >= one["loss"] or p["tokens_per_second"] < one["tokens_per_second"]
+            for p in others
+        )
+        one["clear"] = one["front"] and all(
+            _apart(p, one, "loss", "excess_se" if p["run"] == one["run"] else "loss_se")
+            or _apart(one, p, "tokens_per_second", "se")
+            for p in others
+        )
+    return [{k: v for k, v in one.items() if k not in ("run", "excess_se")} for one in points]
+
+
+def _apart(high: Mapping[str, Any], low: Mapping[str, Any], what: str, error: str) -> bool:
+    """Whether one is above the other by more than two standard errors of the difference."""
+    return bool(high[what] - low[what] > CLEAR * math.hypot(high[error], low[error]))
+
+
+def _errors(runs: "DataFrame", column: str) -> Array:
+    """The standard errors of a column, none where they are not known."""
+    known = f"{column}_se" in runs.columns
+    return np.nan_to_num(_values(runs[f"{column}_se"])) if known else np.zeros(len(runs))
 
 
 def _values(column: Any) -> Array:

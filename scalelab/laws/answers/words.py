@@ -222,7 +222,7 @@ def _speeds(points: Sequence[Mapping[str, Any]]) -> list[str]:
         told.append(
             f"Writing {at_once}, of {len(here)} models and forms {len(front)} have the least loss "
             f"for their speed, {sum(point['clear'] for point in front)} of them by more than the "
-            f"errors of the times; their forms are {forms}."
+            f"errors; their forms are {forms}."
         )
     return told
 

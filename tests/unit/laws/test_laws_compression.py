@@ -101,7 +101,7 @@ def test_the_front_of_speed_holds_what_nothing_as_quick_beats_and_says_where_tim
     ]
     said = describe({"answer": "compression", **block})
     assert "Writing 8 texts at once, of 8 models and forms 3 have the least loss" in said
-    assert "2 of them by more than the errors of the times; their forms are fp32." in said
+    assert "2 of them by more than the errors; their forms are fp32." in said
 
 
 def test_each_number_of_texts_has_a_front_of_its_own_and_a_run_without_times_has_no_point():
@@ -113,6 +113,23 @@ def test_each_number_of_texts_has_a_front_of_its_own_and_a_run_without_times_has
     assert [one["texts"] for one in points] == [1] * 3 + [8] * 4
     best = [(one["texts"], one["form"], one["loss"]) for one in points if one["front"]]
     assert best == [(1, "fp32", 4.5), (8, "fp32", 5.0), (8, "fp32", 4.5)]
+
+
+def test_a_loss_that_is_less_by_no_more_than_its_error_puts_nothing_on_the_front_for_sure():
+    runs = timed((5.0, 100.0, 1.0), (4.8, 60.0, 1.0))
+    quick = {"speed/int8_8_tokens_per_second": [200.0, 120.0]}
+    for error, clear in ((0.001, True), (0.1, False)):
+        # Within a run the error of the excess counts, and not that of the loss.
+        more = {"speed/int8_excess_nats_se": error, "speed/loss_nats_se": 0.05, **quick}
+        points = compression(Material(runs.assign(**more)), {})["speed_front"]
+        slow = points[-1]
+        assert (slow["form"], slow["loss"], slow["front"]) == ("fp32", 4.8, True)
+        assert slow["clear"] == clear
+    # Between runs that of the loss does.
+    for error, clear in ((0.01, True), (0.1, False)):
+        near = timed((5.0, 100.0, 1.0), (4.95, 60.0, 1.0)).assign(**{"speed/loss_nats_se": error})
+        best = [one for one in compression(Material(near), {})["speed_front"] if one["front"]]
+        assert [(one["loss"], one["clear"]) for one in best] == [(5.0, True), (4.95, clear)]
 
 
 def test_speeds_are_those_at_one_pace_of_the_machine():
