@@ -57,7 +57,11 @@ def csv_rows(block: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         rows.append((*model, "bytes", one["bytes"], None, None, None, note))
         rows.append((*model, "loss_nats", one["loss"], None, None, None, note))
     for one in block.get("speed_front", []):
-        note = "on the front" if one["front"] else ""
+        note = ", ".join(
+            text
+            for key, text in (("front", "on the front"), ("clear", "beyond the errors"))
+            if one[key]
+        )
         kind = f"model writing {one['texts']}"
         model = ("compression", one["form"], kind, one["N"], one["D"])
         rows.append((*model, "tokens_per_second", one["tokens_per_second"], None, None, None, note))

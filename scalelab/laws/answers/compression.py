@@ -151,18 +151,22 @@ def _speed_front(runs: "DataFrame") -> list[dict[str, Any]]:
     so errors of losses are those of the excess within a run, and too large between runs.
     """
     points: list[dict[str, Any]] = []
-    whole = _values(runs["speed/loss_nats"]) if "speed/loss_nats" in runs.columns else np.array([])
-    whole_errors = _errors(runs, "speed/loss_nats")
-    for column in map(str, runs.columns):
+    names = [str(name) for name in runs.columns]
+    for column in names:
         if not (column.endswith(SPEED) and column.startswith("speed/")):
             continue
         form, _, texts = column.removesuffix(SPEED).removeprefix("speed/").rpartition("_")
         if form == YARDSTICK:
             continue
-        pace = _values(runs[f"speed/{YARDSTICK}_{texts}{SPEED}"])
+        needed = ("speed/loss_nats", f"speed/{YARDSTICK}_{texts}{SPEED}")
+        for name in needed:
+            if name not in names:
+                raise UserError(missing_column(name, names))
+        whole, pace = (_values(runs[name]) for name in needed)
+        whole_errors = _errors(runs, needed[0])
         pace = np.nanmedian(pace) / pace
         way = f"speed/{form}{EXCESS}"
-        more = _values(runs[way]) if way in runs.columns else np.zeros(len(runs))
+        more = _values(runs[way]) if way in names else np.zeros(len(runs))
         rates, errors = _values(runs[column]) * pace, _errors(runs, column) * pace
         points += [
             {

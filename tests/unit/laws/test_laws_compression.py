@@ -141,6 +141,12 @@ def test_speeds_are_those_at_one_pace_of_the_machine():
     assert before == after
 
 
+def test_speeds_without_their_yardstick_are_refused():
+    runs = timed((5.0, 100.0, 1.0)).drop(columns=["speed/yardstick_8_tokens_per_second"])
+    with pytest.raises(UserError, match="speed/yardstick_8_tokens_per_second"):
+        compression(Material(runs), {})
+
+
 def test_channels_that_two_measures_cut_have_one_line():
     runs = table()
     for column in ("_excess_nats", "_excess_nats_se"):
