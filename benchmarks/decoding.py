@@ -45,7 +45,7 @@ import torch
 
 from scalelab import config
 from scalelab.evaluation.checkpoint import open_checkpoint
-from scalelab.evaluation.measures import Subject, generation
+from scalelab.evaluation.measures import Subject, _writing
 from scalelab.evaluation.samples import write as write_sample
 from scalelab.evaluation.spread import spread
 from scalelab.files import write_json
@@ -166,7 +166,7 @@ def shared(shape: Shape, n: int, texts: int, processes: int, rounds: int) -> dic
             written = {}
             for count, subject in sides.items():
                 began, own, others = time.perf_counter(), time.process_time(), of_children()
-                written[count] = generation.write(subject, given, half // 2)
+                written[count] = _writing.write(subject, given, half // 2)
                 took = time.perf_counter() - began
                 own, others = time.process_time() - own, of_children() - others
                 if turn:  # the first warms up

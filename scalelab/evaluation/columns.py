@@ -18,6 +18,11 @@ ACCURACY, CHANCE = "_accuracy", "_chance"
 CONTINUOUS = ("_nats", "_margin_nats", "_answer_bits_per_byte")
 """A score without a threshold beside the accuracy; the first that a task has."""
 
+SPEED = "_tokens_per_second"
+"""End of the columns of measures that hold times, and are not the same when taken again."""
+YARDSTICK = "yardstick"
+"""What stands in place of a form for the model whose speed is measured beside that of each run."""
+
 
 def of_set(name: str, column: str) -> str:
     """The column of an evaluation set: `news:loss_nats`. A name holds no colon."""

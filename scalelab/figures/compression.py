@@ -33,6 +33,9 @@ def draw(study: Study, width: str) -> Drawing:
     rows: Rows = []
     for kind, axes in zip(kinds, panels.flat, strict=True):
         rows += kind(axes, block)
+    # Text is measured at 72 dots an inch, where long names come out some points short.
+    layout: Any = result.get_layout_engine()
+    layout.set(w_pad=0.06)
     style.settle(result)
     return Drawing(result, HEADER, rows)
 

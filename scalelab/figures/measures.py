@@ -18,6 +18,9 @@ UNITS = {"nats": "nats/token"}
 WHOLE = {"margin": "nats"}
 """What the word before it makes of that: of whole answers, not of tokens."""
 
+LABEL = 26
+"""Letters that fit beside a panel."""
+
 
 @figure("What was measured beside the loss, by size", "double", needs="measures")
 def draw(study: Study, width: str) -> Drawing:
@@ -69,7 +72,9 @@ def _panel(
     title = f"{measure.replace('_', ' ')}: {told}"
     axes.set_title(title, loc="left", fontsize=style.small(), pad=3)
     unit = WHOLE.get(words[-1] if words else "", UNITS.get(last)) if last in UNITS else None
-    axes.set_ylabel(f"{told} ({unit})" if unit else told)
+    label = f"{told} ({unit})" if unit else told
+    # As long as a panel is high, or in two lines.
+    axes.set_ylabel(label if len(label) <= LABEL else label.replace(" (", "\n("))
     low, high = axes.get_ylim()
     axes.set_yticks(style.linear_ticks(low, high, 5))
     axes.set_ylim(low, high)

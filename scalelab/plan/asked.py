@@ -11,7 +11,9 @@ from scalelab.plan.symbols import law_of_each_kind, of_several_kinds
 FEWEST_SIZES = 4
 """Sizes of each value of an axis that a law for each of them takes."""
 
-DAMAGE = {"quantised", "pruned"}
+SPEED = "speed"
+"""The measure that the front of loss against tokens a second is made of."""
+DAMAGE = {"quantised", "pruned", SPEED}
 """Measures whose excess losses the answer `compression` is made of."""
 
 TASKS = "tasks"

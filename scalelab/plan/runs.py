@@ -9,7 +9,7 @@ from scalelab.config import Study, check, check_tokens, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.plan import designs
-from scalelab.plan.asked import DAMAGE, NONE, TASKS, column, of_axes, of_measures, of_starts
+from scalelab.plan.asked import DAMAGE, NONE, SPEED, TASKS, column, of_axes, of_measures, of_starts
 from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count, objective
@@ -175,6 +175,7 @@ def build(study: Study) -> Plan:
             evaluation_sets=bool(sets),
             measures=bool(measures),
             compression=bool(DAMAGE & {*study.evaluation.measures}),
+            speed=SPEED in study.evaluation.measures,
             tasks=TASKS in study.evaluation.measures,
             transfer="transfer" in kinds,
         ),

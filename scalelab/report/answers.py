@@ -17,7 +17,7 @@ COLUMNS = (
 )
 FIGURES = {
     "by_axis": ("by_axis",),
-    "compression": ("compression",),
+    "compression": ("compression", "speed"),
     "downstream": ("tasks",),
     "frontier": ("isoflop", "contours", "approaches"),
     "modalities": ("modalities",),

@@ -39,7 +39,7 @@ def table(block: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def csv_rows(block: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Exponents, damages and the front, a row a number."""
+    """Exponents, damages and the fronts, a row a number."""
     rows: list[tuple[Any, ...]] = []
     level = block["level"]
     for row in block["rows"]:
@@ -55,6 +55,16 @@ def csv_rows(block: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         note = "on the front" if one["front"] else ""
         model = ("compression", one["form"], "model", one["N"], one["D"])
         rows.append((*model, "bytes", one["bytes"], None, None, None, note))
+        rows.append((*model, "loss_nats", one["loss"], None, None, None, note))
+    for one in block.get("speed_front", []):
+        note = ", ".join(
+            text
+            for key, text in (("front", "on the front"), ("clear", "beyond the errors"))
+            if one[key]
+        )
+        kind = f"model writing {one['texts']}"
+        model = ("compression", one["form"], kind, one["N"], one["D"])
+        rows.append((*model, "tokens_per_second", one["tokens_per_second"], None, None, None, note))
         rows.append((*model, "loss_nats", one["loss"], None, None, None, note))
     return rows
 

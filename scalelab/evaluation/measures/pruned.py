@@ -67,6 +67,17 @@ def two_of_four(model: Any) -> None:
 
 def narrow(model: Any, share: float) -> None:
     """Zero what the inner channels of least norm write, in each MLP or expert."""
+    for name, kept in kept_channels(model, share).items():
+        weight = model.get_parameter(name)
+        rows = rows_of(model, name, weight.detach())
+        each = rows.reshape(len(kept), -1, rows.shape[1])
+        put(model, name, (each * kept[:, None]).reshape(rows.shape))
+
+
+def kept_channels(model: Any, share: float) -> dict[str, torch.Tensor]:
+    """Which inner channels stay without the share of least norm: (E, inner) of each matrix that
+    writes, E being its experts, or 1."""
+    found = {}
     for name, weight in matrices(model).items():
         if name.endswith(WRITES):
             rows = rows_of(model, name, weight.detach())
@@ -74,4 +85,5 @@ def narrow(model: Any, share: float) -> None:
             each = rows.reshape(experts, -1, rows.shape[1])
             cut = prune.LnStructured(share, n=2, dim=-1)
             masks = [cut.compute_mask(one, torch.ones_like(one)) for one in each]
-            put(model, name, (each * torch.stack(masks)).reshape(rows.shape))
+            found[name] = torch.stack(masks)[:, 0] > 0
+    return found

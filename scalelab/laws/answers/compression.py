@@ -2,8 +2,9 @@
 
 The damage of one way to compress is a straight line in logarithms, ln excess = a + b ln N +
 c ln(D/N): Kumar et al. 2024 (arXiv:2411.04330, section 3) find c > 0, and b + c < 0 would be damage
-that falls with N at equal D. The front are the models that none of fewer or equal bytes beats.
-Least squares with Student's intervals (Draper and Smith 1998, section 5.2).
+that falls with N at equal D. The fronts are the models that none of fewer or equal bytes beats, and
+those that none beats which writes as quickly or quicker. Least squares with Student's intervals
+(Draper and Smith 1998, section 5.2).
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.errors import UserError
+from scalelab.evaluation.columns import SPEED, YARDSTICK
 from scalelab.laws.answers.registry import Block, Material, answer
 from scalelab.laws.estimation.plane import plane
 from scalelab.laws.registry import Array
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EXCESS = "_excess_nats"
-MEASURES = ("quantised/", "pruned/")
+MEASURES = ("quantised/", "pruned/", "speed/")
 CLEAR = 2.0
 """Standard errors that a damage is above none by; the logarithm of less is noise."""
 FEWEST_SPARE = 2
@@ -32,7 +34,8 @@ FEWEST_SPARE = 2
 
 @answer(settings=("level",))
 def compression(material: Material, settings: Mapping[str, Any]) -> Block:
-    """Damage against N and D/N for each column of excess loss, and the front of loss against bytes.
+    """Damage against N and D/N for each column of excess loss, the front of loss against bytes, and
+    that of loss against tokens a second for each number of texts at once.
 
     settings: level of the intervals (0.95). Where all sizes were trained at one D, N and D/N cannot
     be told apart, and the line is that of N at that D.
@@ -49,6 +52,9 @@ def compression(material: Material, settings: Mapping[str, Any]) -> Block:
         if column not in names:
             raise UserError(missing_column(column, names))
     ways = [name for name in names if name.endswith(EXCESS) and name.startswith(MEASURES)]
+    # Channels that two measures cut are the same ones: once is enough.
+    twice = {way.replace("pruned/", "speed/") for way in ways if way.startswith("pruned/")}
+    ways = [way for way in ways if way not in twice]
     if not ways:
         raise UserError(
             "no column of damage, such as quantised/int4_excess_nats: see evaluation.measures"
@@ -60,6 +66,7 @@ def compression(material: Material, settings: Mapping[str, Any]) -> Block:
         "level": level,
         "rows": rows,
         "front": _front(good),
+        "speed_front": _speed_front(good),
         "cost": None,
         "warnings": warnings,
     }
@@ -133,6 +140,69 @@ def _front(runs: "DataFrame") -> list[dict[str, Any]]:
         one["front"] = bool(one["loss"] < least)
         least = min(least, one["loss"])
     return [{**one, "bytes": float(one["bytes"]), "loss": float(one["loss"])} for one in points]
+
+
+def _speed_front(runs: "DataFrame") -> list[dict[str, Any]]:
+    """Every model in every form by its speed, the quickest first, for each number of texts at once.
+
+    Speeds are those at the median pace of the yardstick, which was measured beside each run. front:
+    none as quick or quicker has less loss, by the medians. clear: each whose loss is not more by
+    two standard errors of the difference is slower by more than two. Windows are the same for all,
+    so errors of losses are those of the excess within a run, and too large between runs.
+    """
+    points: list[dict[str, Any]] = []
+    names = [str(name) for name in runs.columns]
+    for column in names:
+        if not (column.endswith(SPEED) and column.startswith("speed/")):
+            continue
+        form, _, texts = column.removesuffix(SPEED).removeprefix("speed/").rpartition("_")
+        if form == YARDSTICK:
+            continue
+        needed = ("speed/loss_nats", f"speed/{YARDSTICK}_{texts}{SPEED}")
+        for name in needed:
+            if name not in names:
+                raise UserError(missing_column(name, names))
+        whole, pace = (_values(runs[name]) for name in needed)
+        whole_errors = _errors(runs, needed[0])
+        pace = np.nanmedian(pace) / pace
+        way = f"speed/{form}{EXCESS}"
+        more = _values(runs[way]) if way in names else np.zeros(len(runs))
+        rates, errors = _values(runs[column]) * pace, _errors(runs, column) * pace
+        points += [
+            {
+                **{"form": form, "texts": int(texts), "N": float(n), "D": float(d), "run": place},
+                **{"tokens_per_second": float(rates[place]), "se": float(errors[place])},
+                "loss": float(whole[place] + more[place]),
+                "loss_se": float(whole_errors[place]),
+                "excess_se": float(_errors(runs, way)[place]),
+            }
+            for place, (n, d) in enumerate(zip(runs["N"], runs["D"], strict=True))
+            if math.isfinite(rates[place]) and math.isfinite(whole[place] + more[place])
+        ]
+    points.sort(key=lambda one: (one["texts"], -one["tokens_per_second"], one["loss"]))
+    for one in points:
+        others = [p for p in points if p["texts"] == one["texts"] and p is not one]
+        one["front"] = all(
+            p["loss"] >= one["loss"] or p["tokens_per_second"] < one["tokens_per_second"]
+            for p in others
+        )
+        one["clear"] = one["front"] and all(
+            _apart(p, one, "loss", "excess_se" if p["run"] == one["run"] else "loss_se")
+            or _apart(one, p, "tokens_per_second", "se")
+            for p in others
+        )
+    return [{k: v for k, v in one.items() if k not in ("run", "excess_se")} for one in points]
+
+
+def _apart(high: Mapping[str, Any], low: Mapping[str, Any], what: str, error: str) -> bool:
+    """Whether one is above the other by more than two standard errors of the difference."""
+    return bool(high[what] - low[what] > CLEAR * math.hypot(high[error], low[error]))
+
+
+def _errors(runs: "DataFrame", column: str) -> Array:
+    """The standard errors of a column, none where they are not known."""
+    known = f"{column}_se" in runs.columns
+    return np.nan_to_num(_values(runs[f"{column}_se"])) if known else np.zeros(len(runs))
 
 
 def _values(column: Any) -> Array:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalelab.errors import UserError
-from scalelab.evaluation.columns import CHANCE
+from scalelab.evaluation.columns import CHANCE, SPEED
 from scalelab.laws.allocation.isoflop import clusters
 from scalelab.laws.answers.registry import Block, Material, answer
 from scalelab.laws.registry import Array
@@ -46,8 +46,9 @@ def trend(material: Material, settings: Mapping[str, Any]) -> Block:
         raise UserError(f"level is {level}: expected a number between 0 and 1")
     groups, warnings = _groups(material.runs)
     names = [str(name) for name in material.runs.columns if "/" in str(name)]
-    # Bytes follow from the shape, views of canaries and chance from the text: no trend to find.
-    names = [name for name in names if not name.endswith((ERROR, "_bytes", CHANCE))]
+    # Bytes follow from the shape, views of canaries and chance from the text, speed is of the
+    # machine: no trend to find.
+    names = [name for name in names if not name.endswith((ERROR, "_bytes", CHANCE, SPEED))]
     names = [name for name in names if not name.startswith("canaries/seen_")]
     if not names:
         raise UserError("no column of a measure, such as induction/score: see evaluation.measures")

@@ -208,6 +208,22 @@ def _compression(block: Mapping[str, Any]) -> list[str]:
             f"Of {len(block['front'])} models and formats {len(front)} have the least loss for "
             f"their bytes; their formats are {', '.join(forms)}."
         )
+    return told + _speeds(block.get("speed_front", []))
+
+
+def _speeds(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each number of texts at once."""
+    told = []
+    for texts in dict.fromkeys(point["texts"] for point in points):
+        here = [point for point in points if point["texts"] == texts]
+        front = [point for point in here if point["front"]]
+        forms = ", ".join(sorted({point["form"] for point in front}))
+        at_once = "one text" if texts == 1 else f"{texts} texts at once"
+        told.append(
+            f"Writing {at_once}, of {len(here)} models and forms {len(front)} have the least loss "
+            f"for their speed, {sum(point['clear'] for point in front)} of them by more than the "
+            f"errors; their forms are {forms}."
+        )
     return told
 
 

@@ -11,7 +11,7 @@ import torch
 from scalelab.corpus.shards import load
 from scalelab.errors import UserError
 from scalelab.evaluation.measure import decoder_of, subject_of
-from scalelab.evaluation.measures import NotMeasured, Subject, _scores, generation
+from scalelab.evaluation.measures import NotMeasured, Subject, _scores, _writing, generation
 from scalelab.files import read_json
 
 KINDS = {
@@ -135,7 +135,7 @@ def test_text_written_with_a_cache_is_that_written_without(name):
             logits = model(ids, use_cache=False).logits[:, -1]
             logits[:, SEPARATOR] = -torch.inf
             ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], 1)
-    assert np.array_equal(generation.write(asked, given, 8)[0], ids[:, 12:].numpy())
+    assert np.array_equal(_writing.write(asked, given, 8)[0], ids[:, 12:].numpy())
 
 
 def test_drawn_tokens_come_as_often_as_the_model_says_and_leave_the_state():
@@ -143,7 +143,7 @@ def test_drawn_tokens_come_as_often_as_the_model_says_and_leave_the_state():
     asked = subject(model)
     given = np.repeat(asked.windows[:1, :12], 3000, axis=0)
     before = torch.random.get_rng_state()
-    first = generation.write(asked, given, 1)[1][:, 0]
+    first = _writing.write(asked, given, 1)[1][:, 0]
     assert torch.equal(before, torch.random.get_rng_state())
     with torch.no_grad():
         logits = model(torch.from_numpy(given[:1])).logits[0, -1]
@@ -153,7 +153,7 @@ def test_drawn_tokens_come_as_often_as_the_model_says_and_leave_the_state():
     error = np.sqrt(chances * (1 - chances) / len(first))
     assert (np.abs(seen - chances) <= 4.5 * error + 1e-12).all()
     assert seen[SEPARATOR] == 0 and (seen > 0).sum() > 5
-    again = generation.write(asked, given, 1)[1][:, 0]
+    again = _writing.write(asked, given, 1)[1][:, 0]
     assert np.array_equal(first, again)
 
 

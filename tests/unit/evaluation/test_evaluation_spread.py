@@ -13,7 +13,7 @@ from scalelab.cli import main
 from scalelab.corpus.shards import load
 from scalelab.errors import UserError
 from scalelab.evaluation.measure import subject_of
-from scalelab.evaluation.measures import generation
+from scalelab.evaluation.measures import _writing
 from scalelab.evaluation.spread import Lost, spread
 from scalelab.files import read_json
 
@@ -76,15 +76,15 @@ def test_results_are_in_the_order_of_the_parts_and_each_process_has_its_rank(che
 def test_texts_are_the_same_to_the_last_token_by_any_number_of_processes(
     trained, corpus_folder, monkeypatch
 ):
-    monkeypatch.setattr(generation, "WRITE_TEXTS", IN_PARTS)
+    monkeypatch.setattr(_writing, "WRITE_TEXTS", IN_PARTS)
     run, corpus = read_json(trained / "run.json"), load(corpus_folder)
     made = partial(subject_of, trained, run, corpus, corpus_folder, SETTINGS, 1)
     given = np.repeat(made().windows[:8, :9], 2, axis=0)
-    one, two = (generation.write(made(processes), given, 6) for processes in (1, 2))
+    one, two = (_writing.write(made(processes), given, 6) for processes in (1, 2))
     assert all(map(np.array_equal, one, two))
     assert len(np.unique(one[1], axis=0)) > 12, "drawn texts of one beginning differ"
     # A text's draws are its own, whatever is written beside it.
-    few = generation.write(made(), given[:4], 6)
+    few = _writing.write(made(), given[:4], 6)
     assert np.array_equal(few[1], one[1][:4])
 
 
@@ -121,7 +121,7 @@ def test_no_process_is_left_when_the_first_fails(checkpoint, tmp_path):
 def test_the_verb_ends_in_one_sentence_and_leaves_nothing(
     trained, corpus_folder, tmp_path, monkeypatch, capfd
 ):
-    monkeypatch.setattr(generation, "go_on", killed)
+    monkeypatch.setattr(_writing, "go_on", killed)
     out = tmp_path / "measures" / "generation.json"
     assert main([*words(trained, corpus_folder, out), "--processes", "2"]) == 128 + signal.SIGKILL
     assert capfd.readouterr().err == (

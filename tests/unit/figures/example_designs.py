@@ -203,6 +203,24 @@ def compression_rows(noise):
             yield n, n * ratio, law(n, n * ratio) * noise(), values
 
 
+def speed_rows(noise):
+    """Seven forms of each size, written alone and 64 at once; what is quicker has more loss."""
+    forms = {"fp32": 1.0, "bf16": 1.3, "fp16": 0.4, "int8": 1.2}
+    forms |= {"channels12": 1.05, "channels25": 1.1, "channels50": 1.2}
+    for n in SIZES:
+        values = {"speed/loss_nats": law(n, 4e6)}
+        values |= {f"speed/yardstick_{texts}_tokens_per_second": 900.0 for texts in (1, 64)}
+        for place, (form, quick) in enumerate(forms.items()):
+            if place:
+                values[f"speed/{form}_excess_nats"] = 1e-3 * 4**place * (n / 1e4) ** -0.2 * noise()
+                values[f"speed/{form}_excess_nats_se"] = 1e-4
+            for texts in (1, 64):
+                rate = texts * 1.5e3 * (1 if texts == 1 else quick * (n / 1e4) ** -0.3) * noise()
+                values[f"speed/{form}_{texts}_tokens_per_second"] = rate
+                values[f"speed/{form}_{texts}_tokens_per_second_se"] = 0.01 * rate
+        yield n, 4e6, law(n, 4e6) * noise(), values
+
+
 def tasks_rows(noise):
     """A task of four choices by the law, one that no model can do, and one of unknown chance."""
     for n in SIZES:
@@ -275,6 +293,7 @@ DESIGNS = {
         [{"law": "power_offset"}],
         [{"answer": "compression"}],
     ),
+    "speed": (speed_rows, [{"law": "power_offset"}], [{"answer": "compression"}]),
     "tasks": (tasks_rows, [{"law": "power_offset", "x": "N"}], [{"answer": "downstream"}]),
     "transfer": (transfer_rows, [], [{"answer": "transfer"}]),
     "repeats": (repeats_rows, [{"law": "data_constrained", "intervals": "profile"}], []),

@@ -27,6 +27,7 @@ DRAWN = [
     ("modalities", "modalities"),
     ("measures", "measures"),
     ("compression", "compression"),
+    *(("speed", name) for name in ("speed", "compression")),
     ("tasks", "tasks"),
     ("transfer", "transfer"),
 ]
@@ -235,6 +236,22 @@ def test_each_evaluation_set_has_its_line(design, tmp_path):
     assert [float(row["loss"]) for row in line] == pytest.approx(
         predict(fit, np.array([float(row["N"]) for row in line])), rel=1e-12
     )
+
+
+def test_speeds_are_those_of_the_answer_with_the_steps_of_each_front(design, tmp_path):
+    study = design("speed")
+    points = laws_of(study)["answers"][0]["speed_front"]
+    rows = numbers_of(study, "speed", tmp_path)
+    for what, wanted in (("model", points), ("front", [one for one in points if one["front"]])):
+        shown = [
+            (int(row["texts"]), row["form"], float(row["tokens_per_second"]), float(row["loss"]))
+            for row in rows
+            if row["what"].startswith(what)
+        ]
+        keys = ("texts", "form", "tokens_per_second", "loss")
+        assert sorted(shown) == sorted(tuple(one[key] for key in keys) for one in wanted)
+    clear = [row for row in rows if row["what"] == "front, clear"]
+    assert len(clear) == sum(one["front"] and one["clear"] for one in points) > 2
 
 
 def test_tasks_show_both_scores_of_every_run_and_the_law(design, tmp_path):

@@ -24,7 +24,12 @@ def rows_of(path):
 DESIGN_OF = {
     **{name: "isoflop" for name in ("isoflop", "contours", "approaches")},
     **{"heldout": "grid", "published": "grid", "axis": "sweep", "evaluation_sets": "sets"},
-    **{"measures": "measures", "compression": "compression", "by_axis": "families"},
+    **{
+        "measures": "measures",
+        "compression": "compression",
+        "speed": "speed",
+        "by_axis": "families",
+    },
     **{"modalities": "modalities", "tasks": "tasks", "transfer": "transfer"},
     **{"optimum": "sweep", "tokens": "grid", "overtraining": "overtrain", "repeats": "repeats"},
 }

@@ -17,10 +17,10 @@ def test_measures_change_neither_runs_nor_how_they_are_evaluated() -> None:
     assert [one["measure"] for one in as_json(having)["measures"].values()] == list(names())
     asked = [one["answer"] for one in having.answers[-3:]]
     assert asked == ["trend", "compression", "downstream"]
-    assert {"measures", "compression", "tasks"} <= {*having.figures}
+    assert {"measures", "compression", "speed", "tasks"} <= {*having.figures}
     plain = plan({"evaluation.measures": ["calibration"]})
     assert plain.answers[-1] == {"answer": "trend"} and not (
-        {"compression", "tasks"} & {*plain.figures}
+        {"compression", "speed", "tasks"} & {*plain.figures}
     )
 
 
