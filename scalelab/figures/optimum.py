@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from scalelab.figures import numbers, series, style
 from scalelab.figures.registry import Drawing, figure
 from scalelab.figures.study import Study, even
+from scalelab.laws.answers.words import part_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,9 +92,15 @@ def label(axis: str) -> str:
     return NAMES.get(axis, axis.replace("_", " "))
 
 
+def named(answer: Mapping[str, Any]) -> str:
+    """The axis as tables name it, with the runs that the answer is of: `vocab (mixture cpp)`."""
+    part = part_of(answer)
+    return f"{answer['axis']} ({part})" if part else str(answer["axis"])
+
+
 def _basins(axes: "Axes", answer: Mapping[str, Any], looks: list[Any]) -> Rows:
     """Excess over the least loss of each size; below it the optimum of each with its interval."""
-    name, rows = answer["axis"], []
+    name, rows = named(answer), []
     tops, xs = [], []
     for size, look in zip(answer["sizes"], looks, strict=True):
         least = size["least_loss"]
@@ -141,7 +148,8 @@ def _basins(axes: "Axes", answer: Mapping[str, Any], looks: list[Any]) -> Rows:
     series.log_axis(axes, "x", *series.log_range(xs), inches=3)
     axes.set_ylim(foot, 1.05 * top)
     axes.set_yticks([tick for tick in style.linear_ticks(0, top, 6) if tick >= 0])
-    axes.set_xlabel(label(name))
+    axes.set_xlabel(label(answer["axis"]))
+    axes.set_title(part_of(answer), loc="left", pad=3, fontsize=style.small())
     axes.set_ylabel("loss above the least (%)")
     return rows
 
@@ -186,7 +194,7 @@ def _open(look: Mapping[str, Any], side: str, across: bool) -> dict[str, Any]:
 
 
 def _optima(axes: "Axes", answer: Mapping[str, Any], looks: list[Any]) -> Rows:
-    name, rows = answer["axis"], []
+    name, rows = named(answer), []
     of = answer["rule"]["of"] if answer["rule"] else "N"
     xs, ys = [], []
     for size, look in zip(answer["sizes"], looks, strict=True):
@@ -216,7 +224,7 @@ def _optima(axes: "Axes", answer: Mapping[str, Any], looks: list[Any]) -> Rows:
     series.log_axis(axes, "y", *series.log_range(ys, 0.15), inches=1.7)
     what = "non-embedding parameters $N$" if of == "N" else "training tokens $D$"
     axes.set_xlabel(what)
-    axes.set_ylabel(f"best {label(name)}")
+    axes.set_ylabel(f"best {label(answer['axis'])}")
     return rows
 
 

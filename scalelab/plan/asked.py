@@ -67,6 +67,24 @@ def of_axes(
                 yield {"answer": "by_axis", "axis": column(key), **scored, **reference}
 
 
+def of_each_text(
+    study: Study, answers: Sequence[Mapping[str, Any]], settings: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Each optimum asked of the runs on each text, where texts are crossed: losses of several texts
+    are not compared. settings: of each run, the values of the axes by column."""
+    columns = [column(key) for key in TEXTS if key in study.axes]
+    parts = {tuple(setting.get(name) for name in columns): None for setting in settings}
+    if not columns:
+        parts = {}
+    found = []
+    for one in map(dict, answers):
+        if parts and one["answer"] == "optimum":
+            found += [one | {"where": dict(zip(columns, part, strict=True))} for part in parts]
+        else:
+            found.append(one)
+    return found
+
+
 def _scale(values: Sequence[Any]) -> set[float]:
     """The values of an axis as numbers, power rules by theirs at the reference; empty for words."""
     rules = [value.get("value", "") if isinstance(value, dict) else value for value in values]

@@ -9,7 +9,17 @@ from scalelab.config import Study, check, check_tokens, with_values
 from scalelab.errors import UserError
 from scalelab.files import digest
 from scalelab.plan import designs
-from scalelab.plan.asked import DAMAGE, NONE, SPEED, TASKS, column, of_axes, of_measures, of_starts
+from scalelab.plan.asked import (
+    DAMAGE,
+    NONE,
+    SPEED,
+    TASKS,
+    column,
+    of_axes,
+    of_each_text,
+    of_measures,
+    of_starts,
+)
 from scalelab.plan.data import fingerprint, settings
 from scalelab.plan.designs import Point
 from scalelab.plan.families import Counts, count, objective
@@ -151,6 +161,7 @@ def build(study: Study) -> Plan:
     of_design = {one.get("axis", "") for one in answers}
     sizes = [(run.setting or {}, run.counts.n_active) for run in runs]
     answers += [one for one in of_axes(study, design, sizes) if one["axis"] not in of_design]
+    answers = of_each_text(study, answers, [setting for setting, _ in sizes])
     answers += of_starts(study, {run.tokens for run in runs})
     kinds = {one["answer"] for one in answers}
     return Plan(

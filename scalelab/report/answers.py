@@ -6,9 +6,9 @@ from typing import Any
 
 from scalelab.evaluation.columns import set_of
 from scalelab.figures import numbers
-from scalelab.figures.optimum import label
+from scalelab.figures.optimum import label, named
 from scalelab.figures.study import Study
-from scalelab.laws.answers.words import digits, sentences
+from scalelab.laws.answers.words import digits, part_of, sentences
 from scalelab.report import by_axis, compression, latex, modalities, tasks, transfer
 
 COLUMNS = (
@@ -95,7 +95,9 @@ def _section(block: Mapping[str, Any]) -> Section:
             "docs/axes/inside.md."
         )
     else:
-        title = f"The best {label(block['axis'])}"
+        title = f"The best {label(block['axis'])}" + (
+            f": {part}" if (part := part_of(block)) else ""
+        )
         caption = (
             f"{level} intervals: {block['interval_method']}. The basin is the range whose loss is "
             f"within {block['share']:.0%} of the least."
@@ -224,7 +226,7 @@ def _frontier_rows(one: Mapping[str, Any], level: float | None) -> list[Row]:
 
 
 def _optimum_rows(block: Mapping[str, Any], level: float | None) -> list[Row]:
-    axis, rows = block["axis"], []
+    axis, rows = named(block), []
     for size in block["sizes"]:
         head = ("optimum", axis, "size", size["N"], size["D"])
         note = f"open {size['open']}, add {size['add']!r}" if size["open"] else ""
@@ -266,7 +268,7 @@ def macros(study: Study) -> dict[str, str]:
                     name = f"{one['approach'].capitalize()}Exponent"
                     found |= _triple(name, one["N_opt"]["exponent"], one["N_opt"]["interval"])
         elif block["answer"] == "optimum" and block["rule"]:
-            name, rule = _letters(block["axis"]), block["rule"]
+            name, rule = _letters(named(block)), block["rule"]
             found[f"Rule{name}Value"] = latex.anywhere(digits(rule["value"]))
             found[f"Rule{name}At"] = latex.anywhere(latex.power(rule["at"], 1))
             found |= _triple(f"Rule{name}Exponent", rule["exponent"], block["law"]["interval"])

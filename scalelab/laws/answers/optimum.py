@@ -15,7 +15,7 @@ from scalelab.errors import UserError
 from scalelab.laws.allocation.exponents import PowerLaw, power_law
 from scalelab.laws.allocation.vertex import Parabola, parabola, within
 from scalelab.laws.answers.registry import Block, Material, answer
-from scalelab.laws.answers.trials import Size, basin, sizes_of, step_beyond
+from scalelab.laws.answers.trials import Size, basin, part_of, sizes_of, step_beyond
 from scalelab.laws.registry import Array
 from scalelab.laws.result import finite
 from scalelab.laws.spent import spent
@@ -31,14 +31,15 @@ CURVE = 33
 VARIED = 0.03
 
 
-@answer(required=("axis",), settings=("y", "level", "share", "tolerance"))
+@answer(required=("axis",), settings=("y", "level", "share", "tolerance", "where"))
 def optimum(material: Material, settings: Mapping[str, Any]) -> Block:
     """The optimum of one axis at each size, and the power rule through those of three or more.
 
     settings: axis, a column of runs.csv; y, the loss column (loss_nats); level of the intervals;
     share, of the least loss, that bounds the basin (0.01); tolerance, within which sizes are one
-    (0.1 for shapes, else 0.02). Runs of one size that differ in other settings too are taken at the
-    best of those, value by value.
+    (0.1 for shapes, else 0.02); where, {column: value}, the runs that it is of, such as those on
+    one text. Runs of one size that differ in other settings too are taken at the best of those,
+    value by value.
 
     Raises:
         UserError: bad settings or rows, or no size with three values of the axis.
@@ -48,7 +49,8 @@ def optimum(material: Material, settings: Mapping[str, Any]) -> Block:
     for name, value in (("level", level), ("share", share)):
         if not 0 < value < 1:
             raise UserError(f"{name} is {value}: expected a number between 0 and 1")
-    sizes = sizes_of(material.runs, axis, y, settings.get("tolerance"))
+    runs = part_of(material.runs, settings.get("where"))
+    sizes = sizes_of(runs, axis, y, settings.get("tolerance"))
     swept = [size for size in sizes if len(size.x) >= FEWEST]
     if not swept:
         most = max(len(size.x) for size in sizes)
@@ -75,7 +77,7 @@ def optimum(material: Material, settings: Mapping[str, Any]) -> Block:
         "rule": rule,
         "law": law,
         "path": path,
-        "cost": spent(material.runs.to_dict("records")),
+        "cost": spent(runs.to_dict("records")),
         "warnings": warnings + told,
     }
 

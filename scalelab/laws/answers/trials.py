@@ -1,7 +1,7 @@
 """A sweep by size: the mean loss at each value of an axis, everything else at its best."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,29 @@ class Size:
     scatter: tuple[float, int]
     open_at: tuple[str, ...]
     """Other settings whose value at the best point is at an end of their own sweep."""
+
+
+def part_of(runs: "DataFrame", where: Any) -> "DataFrame":
+    """The rows whose columns have these values; all of them without any (None).
+
+    Raises:
+        UserError: no mapping, a column or a value that is not there.
+    """
+    if where is None:
+        return runs
+    if not isinstance(where, Mapping):
+        raise UserError(f"where is {where!r}: expected columns and their values")
+    for column, value in where.items():
+        if column not in runs:
+            raise UserError(
+                f"where: {missing_column(column, [str(name) for name in runs.columns])}"
+            )
+        found = runs[column].map(text)
+        if not (found == text(value)).any():
+            known = ", ".join(sorted(set(found))[:6])
+            raise UserError(f"where: no run has {value!r} in the column {column}, found {known}")
+        runs = runs[found == text(value)]
+    return runs
 
 
 def sizes_of(runs: "DataFrame", axis: str, y: str, tolerance: float | None = None) -> list[Size]:

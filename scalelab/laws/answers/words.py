@@ -156,6 +156,11 @@ def _p(p: Number) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {digits(p)}"
 
 
+def part_of(block: Mapping[str, Any]) -> str:
+    """The runs that an answer is of, where it is not all of them: `mixture english`; else empty."""
+    return ", ".join(f"{column} {value}" for column, value in (block.get("where") or {}).items())
+
+
 def _optimum(block: Mapping[str, Any]) -> list[str]:
     axis = block["axis"]
     told = [rule_text(block)] if block["rule"] else []
@@ -172,7 +177,8 @@ def _optimum(block: Mapping[str, Any]) -> list[str]:
                 f"{where} the best {axis} is {with_ends(size['optimum'], size['interval'])}; "
                 f"within {block['share']:.0%} of its loss from {low} to {high}."
             )
-    return told
+    part = part_of(block)
+    return [f"{part}: {line}" for line in told] if part else told
 
 
 def _trend(block: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from scalelab.laws.allocation.envelope import envelope
 from scalelab.laws.allocation.vertex import parabola
 from scalelab.laws.answers import Material, get, names
 from scalelab.laws.answers.curves import finished_runs
+from scalelab.laws.answers.words import sentences
 from scalelab.laws.study import fit_study
 
 E, A, ALPHA, B, BETA = 1.7, 26.0, 0.28, 90.0, 0.33
@@ -249,6 +250,38 @@ def test_one_size_has_an_optimum_and_no_rule():
     block = optimum(sweep(sizes=(1e5,)))
     assert block["sizes"][0]["optimum"] == pytest.approx(5e-3, rel=0.01)
     assert block["rule"] is None and block["path"] == []
+
+
+def test_each_text_has_an_optimum_of_its_own():
+    """Their losses are not compared: they are read on different texts."""
+    runs = pd.concat(
+        [
+            sweep(exponent=exponent).assign(mixture=name, eval_text_sha256=name)
+            for name, exponent in (("english", -0.3), ("cpp", 0.2))
+        ],
+        ignore_index=True,
+    )
+    with pytest.raises(UserError, match="eval_text_sha256"):
+        optimum(runs)
+    found = {name: optimum(runs, where={"mixture": name}) for name in ("english", "cpp")}
+    assert found["english"]["rule"]["exponent"] == pytest.approx(-0.3, abs=0.02)
+    assert found["cpp"]["rule"]["exponent"] == pytest.approx(0.2, abs=0.02)
+    assert found["cpp"]["cost"]["runs"] == len(runs) / 2
+    told = sentences({"answer": "optimum", **found["cpp"], "where": {"mixture": "cpp"}})
+    assert told[0].startswith("mixture cpp: The best lr")
+
+
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [
+        ("cpp", "where is 'cpp': expected columns and their values"),
+        ({"mixtur": "cpp"}, "where: .*'mixtur'"),
+        ({"mixture": "go"}, "where: no run has 'go' in the column mixture, found cpp"),
+    ],
+)
+def test_a_part_that_is_not_there_is_refused(where, sentence):
+    with pytest.raises(UserError, match=sentence):
+        optimum(sweep().assign(mixture="cpp"), where=where)
 
 
 def test_shapes_of_nearly_one_size_are_one_and_their_spread_is_said():

@@ -200,6 +200,16 @@ def test_an_axis_on_a_scale_is_answered() -> None:
     assert not plan({"axes": {"training.schedule.kind": ["wsd", "cosine", "constant"]}}).answers
 
 
+def test_an_optimum_is_asked_of_each_text() -> None:
+    parts = [{"name": "a", "weight": 1, "source": "python"}, {"name": "b", "source": "docstrings"}]
+    texts = [[part | {"weight": 1}] for part in parts]
+    axes = {"corpus.mixture": texts, "training.weight_decay": [0.03, 0.1, 0.3]}
+    found = plan({"corpus": {"source": "mixture"}, "axes": axes})
+    asked = [one for one in found.answers if one["answer"] == "optimum"]
+    assert [one["where"] for one in asked] == [{"mixture": "a"}, {"mixture": "b"}]
+    assert {one["axis"] for one in asked} == {"weight_decay"}
+
+
 @pytest.mark.parametrize(
     ("design", "part"),
     [
