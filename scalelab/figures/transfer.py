@@ -56,7 +56,8 @@ def _height(cell: Mapping[str, Any]) -> float:
 def _panel(axes: "Axes", one: Mapping[str, Any], titled: bool) -> None:
     cells = [cell for cell in one["cells"] if _height(cell)]
     sizes = sorted({cell["N"] for cell in cells})
-    handles = []
+    handles: list[Any] = []
+    heights = [_height(cell) for cell in cells]
     for n, look in zip(sizes, series.looks(len(sizes)), strict=True):
         here = [cell for cell in cells if cell["N"] == n]
         for cell in here:
@@ -75,9 +76,11 @@ def _panel(axes: "Axes", one: Mapping[str, Any], titled: bool) -> None:
         handles.append((handle, f"{numbers.short(n)}"))
         if one["law"]:
             x = np.array([min(c["D"] for c in cells), max(c["D"] for c in cells)])
-            axes.plot(x, _law(one["law"], x, n), color=look["color"], linewidth=0.9, zorder=2)
+            line = _law(one["law"], x, n)
+            heights += line.tolist()
+            axes.plot(x, line, color=look["color"], linewidth=0.9, zorder=2)
     series.log_axis(axes, "x", *series.log_range([c["D"] for c in cells]), inches=2.4)
-    series.log_axis(axes, "y", *series.log_range(map(_height, cells), 0.12), inches=1.8)
+    series.log_axis(axes, "y", *series.log_range(heights, 0.12), inches=1.8)
     axes.set_xlabel("tokens after the checkpoint, $D_F$")
     axes.set_ylabel("effective data transferred,\n$D_T$ (tokens)")
     if titled:
