@@ -9,6 +9,7 @@ import numpy as np
 from scalelab.corpus.dtype import token_dtype
 from scalelab.errors import UserError
 from scalelab.files import atomic_path, read_json
+from scalelab.sums import check as check_sums
 
 SPLITS = ("train", "tuning", "test")
 HELD_OUT = ("tuning", "test")
@@ -94,8 +95,15 @@ def load(folder: Path) -> Corpus:
     for split in HELD_OUT:
         rows = read_json(folder / f"{split}.docs.json")["pieces"]
         pieces[split] = np.array(rows, dtype=np.int64).reshape(-1, 4)
+    _check_sums(folder)
     separator = int(manifest["tokenizer"]["separator_id"])
     return Corpus(manifest, tokens, pieces, token_dtype(vocab_size), vocab_size, separator)
+
+
+def _check_sums(folder: Path) -> None:
+    check_sums(
+        folder / "manifest.json", f"delete {folder}, and the workflow makes it anew from its text"
+    )
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,7 @@ def load_set(folder: Path, vocab_size: int) -> EvaluationSet:
     if len(tokens) != expected:
         raise UserError(f"{folder / 'tokens.bin'}: {len(tokens):,} tokens, expected {expected:,}")
     rows = read_json(folder / "docs.json")["pieces"]
+    _check_sums(folder)
     return EvaluationSet(
         manifest["name"],
         tokens,

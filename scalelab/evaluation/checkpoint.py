@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.errors import UserError
+from scalelab.sums import check_checkpoint
 from scalelab.training import machine
 
 
@@ -17,6 +18,7 @@ def open_checkpoint(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
+    check_checkpoint(folder)
     logging.disable_progress_bar()
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(

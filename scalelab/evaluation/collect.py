@@ -13,6 +13,7 @@ from scalelab.evaluation.columns import EXTENT, SCORES, SPENT, of_measure, of_se
 from scalelab.files import atomic_folder, atomic_path, digest, read_json
 from scalelab.plan.objectives import CAUSAL
 from scalelab.plan.trunks import common
+from scalelab.sums import sealed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     table = collect(plan, args.runs_root)
     if args.checkpoints:
         link_checkpoints(table, args.runs_root, args.checkpoints)
-    with atomic_path(args.out) as temporary:
+    with sealed(Path(args.out)), atomic_path(args.out) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     bad = table[table["status"] != "ok"]
     print(f"collect: {len(table)} runs, {len(bad)} of them not ok")

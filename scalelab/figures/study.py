@@ -13,6 +13,7 @@ from scalelab.errors import UserError
 from scalelab.evaluation.columns import SCORES, measure_of, set_of
 from scalelab.files import read_json
 from scalelab.plan.objectives import CAUSAL, QUANTITIES, Objective
+from scalelab.sums import check_seal
 
 REQUIRED = ("id", "label", "N", "D", "loss_nats", "status")
 Item = TypeVar("Item")
@@ -141,6 +142,7 @@ def load_study(
 
 def read_runs(path: Path) -> tuple[Run, ...]:
     """Read runs.csv, sorted by N and label; every number is checked once, here."""
+    check_seal(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle)
@@ -195,6 +197,7 @@ def _run(path: Path, number: int, row: dict[str, str | None]) -> Run:
 
 def read_laws(path: Path) -> dict[str, Any]:
     """Read laws.json and check that each fit has the fields that every reader needs."""
+    check_seal(path)
     laws = read_json(path)
     if not isinstance(laws, dict) or not isinstance(laws.get("fits"), list):
         raise UserError(f"{path}: expected an object with a list called fits")

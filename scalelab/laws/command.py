@@ -21,6 +21,7 @@ from scalelab.laws.runs.table import read_runs
 from scalelab.laws.settings import INTERVALS
 from scalelab.laws.study import fit_study
 from scalelab.provenance import manifest
+from scalelab.sums import sealed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -145,7 +146,8 @@ def _study(args: argparse.Namespace) -> int:
         told.append(f"{item.get('law') or item['answer']}: {item['reason']}")
     print("\n\n".join(told or ["nothing was asked of the runs: no fits, no answers"]))
     if args.json:
-        write_json(args.json, laws)
+        with sealed(Path(args.json)):
+            write_json(args.json, laws)
     return 0
 
 

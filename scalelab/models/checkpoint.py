@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from scalelab.errors import UserError
 from scalelab.models.registry import LanguageModel, attend_to, build, load_weights
 from scalelab.plan.families import Shape
+from scalelab.sums import check_checkpoint
 
 
 def load_model(
@@ -16,6 +17,7 @@ def load_model(
 ) -> tuple[LanguageModel, Shape]:
     """The model of a finished run, read from its checkpoint; it attends as it was trained to."""
     path = run_folder / "checkpoint" / "model.safetensors"
+    check_checkpoint(path.parent)
     try:
         weights = load_file(path)
     except (FileNotFoundError, SafetensorError) as error:

@@ -13,6 +13,7 @@ from scalelab.errors import UserError, first_line
 from scalelab.files import file_sha256
 from scalelab.models.registry import LanguageModel, get, load_weights
 from scalelab.plan.families import Shape
+from scalelab.sums import check_checkpoint
 
 KEY = "training.init"
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
@@ -59,6 +60,7 @@ def fill(model: LanguageModel, shape: Shape, path: Path) -> None:
     Raises:
         UserError: no such weights, or weights of another model.
     """
+    check_checkpoint(path.parent)
     try:
         weights = load_file(path)
         names = get(shape.family).state(model)

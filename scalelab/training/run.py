@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from scalelab import sums
 from scalelab.corpus.shards import Corpus, load
 from scalelab.errors import UserError, first_line
 from scalelab.files import atomic_folder, digest, read_json, write_json
@@ -313,6 +314,7 @@ def _write_checkpoint(
             },
         )
         write_json(temporary / "scalelab.json", {"run": result["id"], **result["provenance"]})
+        sums.write(temporary / sums.CHECKPOINT, [*temporary.iterdir()])
         return sum(file.stat().st_size for file in temporary.iterdir())
 
 

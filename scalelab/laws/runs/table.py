@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from scalelab.errors import UserError
 from scalelab.laws.runs.points import missing_column, normal_name
 from scalelab.laws.runs.rows import failed
+from scalelab.sums import check_seal
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -102,6 +103,7 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     """Header, rows of text, and the line of each row in the file."""
     if path.is_dir():
         raise UserError(f"{path}: is a folder, expected a CSV file")
+    check_seal(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
