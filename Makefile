@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format docs hooks lock clean moved
+.PHONY: help setup run test lint format docs hooks lock audit clean moved
 
 # The interpreter that makes .venv: `make run PYTHON=python3.12`. Unset: the first one that will do.
 PYTHON ?=
@@ -61,6 +61,15 @@ lock: ## write requirements.lock anew: the newest versions that pyproject.toml a
 	sed -e 's/+[A-Za-z0-9.]*$$//' -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton=/d' .lock/all >> .lock/new
 	mv .lock/new requirements.lock
 	rm -rf .lock
+
+# A package that cannot be asked about is a failure too: silence is no clean bill.
+audit: ## ask PyPI for known vulnerabilities of all locked versions
+	@$(FIND_PYTHON); rm -rf .audit; "$$python" -m venv .audit
+	.audit/bin/python -m pip install --quiet pip-audit
+	for lock in requirements*.lock; do \
+	  .audit/bin/python -m pip_audit --strict --disable-pip --no-deps -r "$$lock" || exit 1; \
+	done
+	rm -rf .audit
 
 clean: ## remove .venv and caches; results stay
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis scalelab.egg-info build site
