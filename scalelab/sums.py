@@ -91,8 +91,8 @@ def check_checkpoint(folder: Path) -> None:
     """
     path = folder / CHECKPOINT
     if path.is_file():
-        remedy = f"delete {folder.parent}, and the workflow trains the run anew"
-        check(path, remedy)
+        again = f"delete {folder.parent}, and the workflow trains the run anew"
+        check(path, f"{again}, or delete {path.name} if the change is meant")
 
 
 @contextlib.contextmanager

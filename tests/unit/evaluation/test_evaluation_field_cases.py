@@ -117,6 +117,7 @@ def test_a_broken_model_leaves_strict_json(
     weights = load_file(path)
     weights["transformer.ln_f.weight"] *= 1e5
     save_file(weights, path, metadata={"format": "pt"})
+    (path.parent / "sums.json").unlink()
     evaluate(tmp_path / "run", corpus_folder, SETTINGS, tmp_path / "e.json", 1, lambda _: None)
 
     def no_json(name: str) -> None:
@@ -138,6 +139,7 @@ def spoilt(trained: Path, tmp_path: Path) -> Path:
     weights = load_file(path)
     weights["transformer.ln_f.weight"] *= 1e38
     save_file(weights, path, metadata={"format": "pt"})
+    (path.parent / "sums.json").unlink()
     return folder
 
 

@@ -117,6 +117,9 @@ def test_damaged_weights_are_named(trained: Path, corpus_folder: Path, tmp_path:
     shutil.copytree(trained, copy)
     path = copy / "checkpoint" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(UserError, match=r"model\.safetensors: damaged or changed"):
+        score(copy, corpus_folder, tmp_path / "e.json")
+    (path.parent / "sums.json").unlink()
     with pytest.raises(UserError, match=r"model\.safetensors: expected the weights"):
         score(copy, corpus_folder, tmp_path / "e.json")
     path.unlink()

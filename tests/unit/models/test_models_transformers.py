@@ -99,6 +99,7 @@ def test_losses_do_not_depend_on_dropout(
     assert len(keys) == 3
     assert {config[key] for key in keys} == {0}
     write_json(path, {**config, **dict.fromkeys(keys, 0.5)})
+    (path.parent / "sums.json").unlink()
 
     settings = {"format": 1, "split": "test", "context": 16, "stride": 16}
     found = [
