@@ -1,5 +1,8 @@
 """Columns of runs.csv that belong together."""
 
+from collections.abc import Mapping
+from typing import Any
+
 SETTING = ("threads", "precision", "processes", "device")
 """What decides, beside the model, how quick a run is: rates compare within one setting only."""
 SCORES = ("loss_nats", "loss_nats_se", "perplexity", "bits_per_byte")
@@ -48,3 +51,8 @@ def set_of(column: str) -> str | None:
 def measure_of(column: str) -> str:
     """A column without its set: `loss_nats` of `news:loss_nats`."""
     return column.rpartition(":")[2]
+
+
+def part_of(block: Mapping[str, Any]) -> str:
+    """The runs that an answer is of, where it is not all of them: `mixture english`; else empty."""
+    return ", ".join(f"{column} {value}" for column, value in (block.get("where") or {}).items())

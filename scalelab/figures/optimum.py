@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from scalelab.evaluation.columns import part_of
 from scalelab.figures import numbers, series, style
 from scalelab.figures.registry import Drawing, figure
 from scalelab.figures.study import Study, even
-from scalelab.laws.answers.words import part_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

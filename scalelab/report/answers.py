@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalelab.evaluation.columns import set_of
+from scalelab.evaluation.columns import part_of, set_of
 from scalelab.figures import numbers
 from scalelab.figures.optimum import label, named
 from scalelab.figures.study import Study
-from scalelab.laws.answers.words import digits, part_of, sentences
+from scalelab.laws.answers.words import digits, sentences
 from scalelab.report import by_axis, compression, latex, modalities, tasks, transfer
 
 COLUMNS = (

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scalelab.evaluation.columns import set_of
+from scalelab.evaluation.columns import part_of, set_of
 
 Number = float | None
 
@@ -154,11 +154,6 @@ def _p(p: Number) -> str:
     if p is None:
         return "p unknown"
     return "p < 0.001" if p < 0.001 else f"p = {digits(p)}"
-
-
-def part_of(block: Mapping[str, Any]) -> str:
-    """The runs that an answer is of, where it is not all of them: `mixture english`; else empty."""
-    return ", ".join(f"{column} {value}" for column, value in (block.get("where") or {}).items())
 
 
 def _optimum(block: Mapping[str, Any]) -> list[str]:
