@@ -122,6 +122,11 @@ def _process(args: argparse.Namespace, work: Callable[[int, Callable[[str], None
     except Interrupted as stopped:
         report(str(stopped))
         return STOPPED
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{error.filename}: is gone, though the run was begun with it; put it back, and the "
+            "same command goes on from the last state"
+        ) from None
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -11,6 +11,7 @@ import pytest
 
 from scalelab.cli import main
 from scalelab.sums import sealed
+from scalelab.training import run
 
 Spec = Callable[..., dict[str, Any]]
 EVALUATION = {"split": "test", "context": 32, "stride": 32}
@@ -86,6 +87,28 @@ def test_a_run_is_not_trained_on_a_damaged_corpus(
     told = capsys.readouterr().err
     assert f"{corpus / 'train.bin'}: damaged or changed since it was written" in told
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_corpus_that_is_removed_in_the_middle_is_named(
+    finished: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    corpus = shutil.copytree(finished["root"] / "corpus", tmp_path / "corpus")
+    write = run.write_metrics
+
+    def removed(*words: Any) -> None:
+        shutil.rmtree(corpus)
+        write(*words)
+
+    monkeypatch.setattr(run, "write_metrics", removed)
+    spec = finished["train"][1]
+    words = ["--spec", spec, "--corpus", str(corpus), "--out", str(tmp_path / "run")]
+    assert main(["train", *words]) == 2
+    assert f"{corpus / 'tokenizer.json'}: is gone" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert not (tmp_path / "run" / "checkpoint").exists()
 
 
 def table(folder: Path) -> tuple[Path, Path]:
