@@ -1,9 +1,11 @@
 """What holds for all tests: what was measured on this machine is kept apart from the user's; one
 thread a process; one browser for all pages, since a process starts Playwright once."""
 
+import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,13 @@ import pytest
 # Before torch and numpy are loaded. A second thread waits in a loop, which costs small tensors
 # several times their own work, and the other processes of the tests a processor.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Tests are of the processor, where sums have an order; those of tests/unit/cuda are of CUDA.
+os.environ.setdefault("SCALELAB_DEVICE", "cpu")
+
+APART = Path(__file__).resolve().parents[1] / ".tasks"
+"""Where continuous integration puts requirements-tasks.lock: beside the environment, where it would
+replace a package and slow down others."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -43,6 +52,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items += [*mine, *quick[:room]]
         del quick[:room]
     items += quick
+
+
+@pytest.fixture(scope="session")
+def apart() -> Callable[[str, str], Any]:
+    """Import a package of an extra that may lie in `APART`; without it the test is skipped."""
+
+    def found(name: str, extra: str) -> Any:
+        if importlib.util.find_spec(name) is None and APART.is_dir():
+            sys.path.append(str(APART))
+        return pytest.importorskip(
+            name, reason=f"{name} is not installed (pip install 'scalelab[{extra}]')"
+        )
+
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)

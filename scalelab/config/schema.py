@@ -155,9 +155,10 @@ class TrainingConfig:
     attention: Literal["stream", "documents"] = "stream"
     """What a token sees of a packed sequence: all before it, or its own document alone, with
     positions counted from the document's start (then held-out text is scored so too)."""
-    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16", "fp8", "fp8_emulated"] = "auto"
     """Precision of products; master weights stay in fp32. auto takes bf16 where it is measured to
-    be clearly faster. tf32 needs CUDA; fp16 scales the loss."""
+    be clearly faster. tf32 needs CUDA; fp16 scales the loss; fp8 needs a CUDA device that has it
+    and `pip install 'scalelab[fp8]'`; fp8_emulated rounds as fp8 does, on any device and slowly."""
     compile: bool = False
     """Use torch.compile: minutes to start, worth it on CUDA for long runs."""
     distil_weight: Share = 0.0

@@ -14,6 +14,7 @@ from typing import Any
 
 from scalelab.plan.families import Counts, Shape, count
 from scalelab.plan.passes import FP32, LONGEST_BY_HAND, Pass, held, quick_sequences
+from scalelab.plan.precisions import FP8, NARROW
 
 INTERPRETER = 148 << 20
 """Bytes of python with torch 2.13 and this package loaded, before there is a model."""
@@ -104,9 +105,9 @@ def of_run(
         shape.family == "gpt2"
         and device == "cpu"
         and shape.context <= LONGEST_BY_HAND
-        and precision != "fp16"
+        and precision not in ("fp16", *FP8)
     )
-    narrow = precision in ("bf16", "fp16") or (precision == "auto" and device == "cuda")
+    narrow = precision in NARROW or (precision == "auto" and device == "cuda")
     how = Pass(
         sequences=micro or quick_sequences(shape, -(-sequences // processes), device),
         width=2 if narrow else FP32,

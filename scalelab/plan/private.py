@@ -7,6 +7,7 @@ from scalelab.config import Study
 from scalelab.errors import UserError
 from scalelab.plan.families import Counts, objective
 from scalelab.plan.objectives import CAUSAL
+from scalelab.plan.precisions import FP8
 
 KEY = "training.dp_epsilon"
 
@@ -28,7 +29,7 @@ def private(study: Study, counts: Counts) -> dict[str, Any]:
         "training.schedule.share_trunk": training.schedule.share_trunk,
         "training.checkpoint_activations": training.checkpoint_activations,
         "training.distil_weight": bool(training.distil_weight),
-        "training.precision fp16": training.precision == "fp16",
+        f"training.precision {training.precision}": training.precision in ("fp16", *FP8),
         "compute.sharding": study.compute.sharding,
         f"the sparse family {family}": bool(counts.idle),
         f"the family {family}": objective(family) is not CAUSAL or ":" in family,

@@ -6,6 +6,7 @@ from typing import Any
 from scalelab.config import PowerRule, Study
 from scalelab.errors import UserError
 from scalelab.plan.families import Counts, Shape
+from scalelab.plan.precisions import require_fp8
 from scalelab.plan.private import private
 
 FORMAT = 1
@@ -24,7 +25,8 @@ def specification(
 
     Raises:
         UserError: a batch below one sequence, too few steps, a warm-up longer than the run, batches
-            that processes cannot share, epochs without one whole sequence.
+            that processes cannot share, epochs without one whole sequence, a size that fp8 does
+            not go with.
     """
     training, context = study.training, shape.context
     tokens = training.tokens or (training.tokens_per_param or 0) * counts.n_active
@@ -47,6 +49,7 @@ def specification(
             f"training.unique_tokens: found {training.unique_tokens:,}, expected at least the "
             f"{batch_tokens:,} of one step"
         )
+    require_fp8(study, shape, counts, where)
     warmup = _warmup(training.schedule, steps, batch_tokens, counts.n_active, tokens, where)
     large = is_large(study, counts.n)
     processes = study.compute.large_processes if large else 1

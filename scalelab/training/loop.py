@@ -16,8 +16,9 @@ from scalelab.files import write_text
 from scalelab.models import build
 from scalelab.models.registry import LanguageModel
 from scalelab.plan.families import Counts, Shape, count
+from scalelab.plan.passes import FP32
 from scalelab.seeds import stream
-from scalelab.training import machine, paths, state
+from scalelab.training import fp8, machine, paths, state
 from scalelab.training.batches import batches_for
 from scalelab.training.budget import budget_of
 from scalelab.training.distil import Distilled
@@ -37,8 +38,6 @@ from scalelab.training.step import (
 )
 from scalelab.training.stretches import change, continued, from_here
 
-GRADIENT_BYTES = 4
-"""A number of a gradient."""
 RECORDS = 150
 """Lines of metrics in a run, about."""
 RECENT_SECONDS = 10.0
@@ -88,6 +87,7 @@ class Trainer:
         self.model = build(self.shape, stream(spec["seed"], "initial weights"))
         if begin is not None:
             begin(self.model)
+        fp8.convert(self.model, self.recipe["precision"], self.world.device)
         self.recomputed = bool(self.recipe.get("checkpoint_activations"))
         if self.recomputed:
             recompute_blocks(self.model)
@@ -99,7 +99,7 @@ class Trainer:
         # The compiler does what is done by hand; gradients by sequence are taken by torch.
         if self.recipe.get("compile") or self.budget:
             path = replace(path, by_hand=False)
-        each = GRADIENT_BYTES * self.counts.n_total if self.budget else 0
+        each = FP32 * self.counts.n_total if self.budget else 0
         held = replace(path, by_hand=path.by_hand or bool(self.budget))  # all products of attention
         micro = micro_sequences(
             *(self.shape, self.batches.sequences, held, where, self.recomputed, each)

@@ -25,12 +25,16 @@ from scalelab.models import build
 from scalelab.models.registry import LanguageModel, get
 from scalelab.plan.families import Shape
 from scalelab.plan.passes import LONGEST_BY_HAND
+from scalelab.plan.precisions import FP8
 
 DTYPES = {
     "fp32": torch.float32,
     "tf32": torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
+    # Of what `fp8` leaves as it is.
+    "fp8": torch.bfloat16,
+    "fp8_emulated": torch.bfloat16,
 }
 FORMAT = 1
 """Raised when the ways themselves change, so that old measurements are not taken."""
@@ -70,7 +74,7 @@ def choose(shape: Shape, wanted: str, where: torch.device) -> ComputePath:
             f"training.precision: found tf32, which {where.type} does not have here; expected "
             "fp32, bf16, fp16 or auto"
         )
-    if where.type != "cpu":
+    if where.type != "cpu" or wanted in FP8:
         return ComputePath(_of_accelerator(where) if wanted == "auto" else wanted, False)
     one_block = dataclasses.replace(shape, depth=1)
     key = digest(

@@ -12,6 +12,7 @@ from scalelab.errors import UserError
 from scalelab.models.corruption import IGNORED
 from scalelab.plan.families import Shape
 from scalelab.plan.passes import Pass, held, quick_sequences
+from scalelab.plan.precisions import NARROW
 from scalelab.training import machine
 from scalelab.training.distributed import World
 from scalelab.training.paths import ComputePath, autocast
@@ -67,7 +68,7 @@ def micro_sequences(
 
     each: bytes that a sequence takes beside what a pass holds.
     """
-    width = 4 if path.precision in ("fp32", "tf32") else 2
+    width = 2 if path.precision in NARROW else 4
     how = Pass(1, width, path.by_hand, recomputed, device=where.type)
     room = USABLE * machine.free_memory_bytes(where)
     quick = quick_sequences(shape, sequences, where.type)

@@ -48,7 +48,7 @@ LAYERS = [
     "cli",
 ]
 FREE = {"__init__", "__main__"}
-UNLOCKED = ["cluster", "trackers", "tasks", "storage", "kubernetes"]
+UNLOCKED = ["cluster", "trackers", "tasks", "fp8", "storage", "kubernetes"]
 LONGEST = 400  # lines
 
 # What names a machine or the place where its packages came from.

@@ -35,7 +35,7 @@ class HeadLoss(torch.autograd.Function):
         for part in _chunks(targets_R, head_VD):
             hidden = hidden_RD[part].to(dtype)
             loss, probabilities = _cross_entropy((hidden @ head.T).float(), targets_R[part])
-            total += loss
+            total = total + loss  # in place, compiled by torch 2.11, its gradient is lost
             if not (wants_hidden or wants_head):
                 continue
             index = targets_R[part, None]

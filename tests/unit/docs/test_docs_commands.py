@@ -46,6 +46,7 @@ NOT_CALLED = {
     "pip install scalelab[tasks]": "from a registry; pyproject.toml names the extra",
     "pip install --no-deps -r requirements-tasks.lock": "from a registry; CI does it",
     "pip install scalelab[privacy]": "from a registry; pyproject.toml names the extra",
+    "pip install scalelab[fp8]": "from a registry; pyproject.toml names the extra",
     "export": "an environment of the reader's own; tests/workflow sets one",
     "podman": "builds an image from a registry; tests/unit/test_containerfile.py reads its file",
     "pip install --no-deps -r requirements-cloud.lock": "from a registry; CI does it",
