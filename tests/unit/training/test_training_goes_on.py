@@ -141,3 +141,23 @@ def test_the_norm_of_many_gradients_is_that_of_double_precision(size: int) -> No
         assert norm_of(flat) == float("inf")
         flat[0] = torch.nan
         assert norm_of(flat) != norm_of(flat)
+
+
+def test_a_folder_that_is_removed_in_the_middle_costs_its_states_alone(
+    spec: Spec, trainer: Make, tmp_path: Path
+) -> None:
+    settings = spec(steps=40)
+    straight = trainer(settings, folder=tmp_path / "straight").run(1e9, lambda: False)
+    first = trainer(settings, folder=tmp_path / "run" / "state")
+
+    def removed() -> bool:
+        if first.done == 20:
+            assert list((tmp_path / "run" / "state").iterdir())
+            shutil.rmtree(tmp_path / "run")
+        return False
+
+    ended = first.run(0.0, removed)
+    assert [row["loss_nats"] for row in ended.records] == [
+        row["loss_nats"] for row in straight.records
+    ]
+    assert list((tmp_path / "run" / "state").iterdir()), "later states are there"
