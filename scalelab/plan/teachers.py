@@ -5,8 +5,9 @@ from typing import Any
 
 from scalelab.config import Study
 from scalelab.errors import UserError
-from scalelab.plan.families import count
+from scalelab.plan.families import count, objective
 from scalelab.plan.identity import run_id
+from scalelab.plan.objectives import CAUSAL
 from scalelab.plan.recipe import specification
 from scalelab.plan.sizes import shape_of
 
@@ -25,13 +26,14 @@ def teacher_of(study: Study, seed: int, corpus_id: str) -> dict[str, Any] | None
     """
     if not study.training.distil_weight:
         return None
-    training = study.training
+    training, family = study.training, study.model.family
     for key, found in {
         "training.compile": training.compile,
         "training.init": training.init is not None,
         "training.schedule.share_trunk": training.schedule.share_trunk,
         "compute.sharding": study.compute.sharding,
         "adaptive": study.adaptive is not None,
+        f"the family {family}": objective(family) is not CAUSAL,
     }.items():
         if found:
             raise UserError(

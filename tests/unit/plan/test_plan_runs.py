@@ -205,6 +205,7 @@ def test_the_largest_size_without_a_teacher_teaches_the_others() -> None:
     [
         ({"axes": {"training.distil_weight": [0.5, 1]}}, "teacher that the study does not train"),
         ({"training.compile": True}, r"found 0\.5, which training\.compile does not go with"),
+        ({"model.family": "t5"}, r"found 0\.5, which the family t5 does not go with"),
         (
             {"training.schedule.warmup_tokens": 100, "training.schedule.share_trunk": True},
             "share_trunk does not go with",
