@@ -15,7 +15,10 @@ from scalelab.evaluation.measures._weights import matrices, transposed
 from scalelab.evaluation.measures.pruned import CHANNELS, kept_channels
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-READS = {"c_proj": ("c_fc",), "fc_out": ("fc_in",), "down_proj": ("gate_proj", "up_proj")}
+READS = {
+    **{"c_proj": ("c_fc",), "fc_out": ("fc_in",), "down_proj": ("gate_proj", "up_proj")},
+    **{"dense_4h_to_h": ("dense_h_to_4h",), "fc2": ("fc1",)},
+}
 """The matrices that the inner channels of an MLP are read by, beside the one that writes them."""
 
 

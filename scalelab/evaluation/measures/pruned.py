@@ -24,7 +24,10 @@ from scalelab.evaluation.measures._weights import (
 SPARSITIES = (25, 50, 75)
 CHANNELS = (12, 25, 50)
 """Percent."""
-WRITES = ("mlp.c_proj.weight", "mlp.fc_out.weight", "mlp.down_proj.weight", "experts.down_proj")
+WRITES = (
+    *("mlp.c_proj.weight", "mlp.fc_out.weight", "mlp.down_proj.weight", "experts.down_proj"),
+    *("mlp.dense_4h_to_h.weight", "mlp.fc2.weight"),
+)
 """Where families keep the matrix from the inner channels of an MLP, (O, inner)."""
 
 
@@ -32,13 +35,14 @@ WRITES = ("mlp.c_proj.weight", "mlp.fc_out.weight", "mlp.down_proj.weight", "exp
 def pruned(subject: Subject) -> Mapping[str, Estimate]:
     """loss_nats of the whole model, and the excess over it (nats/token, paired by window) without
     25, 50 and 75% of the weights of each matrix, without two of each four, and without 12, 25 and
-    50% of the inner channels of each MLP."""
+    50% of the inner channels of each MLP, which is missing where a family's MLPs are not known."""
     model = subject.model
     whole = window_losses(subject)
+    known = CHANNELS if kept_channels(model, 0.5) else ()
     changes: dict[str, Any] = {
         **{f"weights{share}": lambda s=share: thin(model, s / 100) for share in SPARSITIES},
         "two_of_four": lambda: two_of_four(model),
-        **{f"channels{share}": lambda s=share: narrow(model, s / 100) for share in CHANNELS},
+        **{f"channels{share}": lambda s=share: narrow(model, s / 100) for share in known},
     }
     found = {"loss_nats": mean_of(whole)}
     for name, change in changes.items():

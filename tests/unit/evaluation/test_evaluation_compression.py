@@ -19,10 +19,19 @@ KINDS = {
         "attention_types": [[["global", "local"], 1]],
     },
     "GPTJ": {"n_layer": 1, "n_embd": 8, "n_head": 2, "n_positions": 16, "rotary_dim": 4},
+    "GPTNeoX": {
+        **{"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2},
+        **{"intermediate_size": 32, "max_position_embeddings": 16},
+    },
     "Llama": {name: MIXTRAL[name] for name in MIXTRAL if name != "num_local_experts"},
     "Mixtral": MIXTRAL,
 }
-MATRICES = {"GPT2": 8, "GPTNeo": 12, "GPTJ": 6, "Llama": 7, "Mixtral": 6}
+OPT = {
+    **{"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "ffn_dim": 16},
+    **{"max_position_embeddings": 16, "word_embed_proj_dim": 8, "pad_token_id": 1},
+}
+"""A family that keeps its MLP in the block itself."""
+MATRICES = {"GPT2": 8, "GPTNeo": 12, "GPTJ": 6, "GPTNeoX": 8, "Llama": 7, "Mixtral": 6}
 """Of all blocks; experts count as two, one for what they read and one for what they write."""
 
 
@@ -31,7 +40,7 @@ def model_of(kind):
 
     torch.manual_seed(3)
     name = f"{kind}ForCausalLM" if kind != "GPT2" else "GPT2LMHeadModel"
-    config = getattr(transformers, f"{kind}Config")(**KINDS[kind], **ENDS)
+    config = getattr(transformers, f"{kind}Config")(**{"OPT": OPT, **KINDS}[kind], **ENDS)
     return getattr(transformers, name)(config).eval()
 
 
@@ -66,12 +75,22 @@ def test_masks_have_the_share_and_the_place_that_they_say(kind):
                 assert float((weight == 0).double().mean()) == pytest.approx(share), name
     with changed(model, lambda: pruned.narrow(model, 0.25)):
         cut = {name: weight for name, weight in matrices(model).items() if (weight == 0).any()}
-        assert len(cut) == (KINDS[kind].get("n_layer") or KINDS[kind].get("num_layers") or 1)
+        assert len(cut) == (model_of(kind).config.num_hidden_layers)
         for name, weight in cut.items():
             assert float((weight == 0).double().mean()) == pytest.approx(0.25), name
             # Whole columns of (outputs, inner channels), in each expert its own.
             rows = rows_of(model, name, weight.detach()).reshape(-1, 8, weight_inner(kind))
             assert ((rows == 0).all(dim=1).sum(dim=1) == weight_inner(kind) // 4).all()
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "OPT"])
+def test_channels_are_cut_where_they_are_known_and_left_out_elsewhere(kind):
+    """Zero damage would be said of MLPs whose channels were never found."""
+    found = pruned.pruned(subject(model_of(kind)))
+    told = {name for name in found if name.startswith("channels")}
+    assert told == (set() if kind == "OPT" else {f"channels{n}_excess_nats" for n in (12, 25, 50)})
+    assert all(found[name].value != 0 for name in told)
+    assert found["weights50_excess_nats"].value != 0
 
 
 def two(model):

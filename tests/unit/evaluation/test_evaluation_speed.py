@@ -36,13 +36,13 @@ def test_channels_that_are_cut_out_give_what_zeroed_ones_give(kind):
     model = lively(kind)
     found = _forms.forms(model)
     assert torch.allclose(logits(found["fp32"]), logits(model), atol=1e-5)
-    inner = sum(weight.numel() for name, weight in matrices(model).items() if "attn" not in name)
+    inner = sum(weight.numel() for name, weight in matrices(model).items() if "att" not in name)
     for percent in (25, 50):
         narrow = found[f"channels{percent}"]
         with changed(model, lambda share=percent / 100: pruned.narrow(model, share)):
             assert torch.allclose(logits(narrow), logits(model), atol=1e-4)
         assert not torch.allclose(logits(narrow), logits(model), atol=1e-2)
-        left = sum(w.numel() for name, w in matrices(narrow).items() if "attn" not in name)
+        left = sum(w.numel() for name, w in matrices(narrow).items() if "att" not in name)
         assert left == pytest.approx(inner * (1 - percent / 100))
 
 
