@@ -195,3 +195,15 @@ def test_a_model_of_the_hub_is_read_from_the_cache(
     assert [line["loss_nats"] for line in one] == [line["loss_nats"] for line in two]
     with pytest.raises(UserError, match="lab/other@0123456789ab is not in the cache and cannot be"):
         train(named, corpus_folder, tmp_path / "other", 1, quiet, init="lab/other")
+
+
+def test_a_private_run_starts_from_the_checkpoint(
+    spec: Spec, trained: Path, corpus_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("opacus")
+    one = begun(spec(steps=20), trained / "checkpoint")
+    one["training"]["dp"] = {"epsilon": 8.0, "delta": 1e-5, "clip": 0.1}
+    found = train(one, corpus_folder, tmp_path / "a", 1, quiet, init=str(trained / "checkpoint"))
+    first = read_metrics(tmp_path / "a" / "metrics.jsonl")[0]
+    assert found["status"] == "ok" and found["privacy"]["epsilon"] <= 8
+    assert first["loss_nats"] < 4.5, "random weights have ln 257 = 5.55"
