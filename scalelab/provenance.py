@@ -49,7 +49,9 @@ NEUTRAL = {
 """Modules that change no number: a change in them reruns nothing. What a study file says reaches
 a stage as a parameter of its rule, so the code that reads the file need not count."""
 
-LIBRARIES = ("torch", "numpy", "scipy", "pandas", "tokenizers", "transformers", "snakemake")
+LIBRARIES = (
+    *("torch", "torchao", "numpy", "scipy", "pandas", "tokenizers", "transformers", "snakemake"),
+)
 
 
 def stage_digest(stage: str, **names: str) -> str:
