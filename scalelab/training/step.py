@@ -114,6 +114,7 @@ class Stepper:
 
         Raises:
             OutOfMemory: on any of the processes, even with one sequence at a time.
+            UserError: there is a loss and no gradient, as compiled by torch 2.11 on CUDA.
         """
         own, divisor = self.world.share(len(inputs)), self.divisor(targets)
         # The scale is of the mean loss of the batch; gradients are those of the sum.
@@ -128,6 +129,11 @@ class Stepper:
             raise OutOfMemory(short or "another process of the run has too little memory")
         self.disturb()
         norm = self.optimizer.step(lr, divisor * factor, self.clip, self.world)
+        if norm == 0 and loss > 0:
+            raise UserError(
+                f"training: the gradient is zero at a loss of {loss / divisor:.3f} nats, so that "
+                "nothing is learned; set training.compile to false or take another version of torch"
+            )
         finite = math.isfinite(norm)
         if self.scale.after(finite) and not finite and math.isfinite(loss):
             norm = 0.0

@@ -10,6 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from scalelab.errors import UserError
+from scalelab.models.layers.head import HeadLoss
 from scalelab.plan.passes import MICRO_TOKENS
 from scalelab.training import state
 from scalelab.training.loop import Interrupted, Outcome, Trainer
@@ -280,6 +282,19 @@ def test_no_memory_for_one_sequence_ends_as_oom(
     assert (outcome.status, outcome.steps, outcome.records) == ("oom", 0, [])
     assert outcome.reason is not None
     assert outcome.reason.startswith("step 1: CUDA out of memory")
+
+
+def test_a_model_that_gets_no_gradient_is_refused(
+    spec: Spec, trainer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As compiled by a version of torch that loses it: such a run would have ended as ok."""
+    monkeypatch.setattr(
+        HeadLoss,
+        "backward",
+        staticmethod(lambda ctx, grad: (*(x * 0 for x in ctx.saved_tensors), None, None)),
+    )
+    with pytest.raises(UserError, match=r"the gradient is zero at a loss of 5\.\d+ nats"):
+        trainer(spec()).run(1e9, lambda: False)
 
 
 def test_another_error_is_not_taken_for_memory(
