@@ -1,11 +1,12 @@
 """What holds for all tests: what was measured on this machine is kept apart from the user's; one
 thread a process; one browser for all pages, since a process starts Playwright once."""
 
-import importlib.util
+import importlib
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +55,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items += quick
 
 
-@pytest.fixture(scope="session")
-def apart() -> Callable[[str, str], Any]:
-    """Import a package of an extra that may lie in `APART`; without it the test is skipped."""
+@pytest.fixture(scope="module")
+def apart() -> Iterator[Callable[[str, str], Any]]:
+    """Import a package of an extra that may lie in `APART`; without it the test is skipped.
 
-    def found(name: str, extra: str) -> Any:
-        if importlib.util.find_spec(name) is None and APART.is_dir():
-            sys.path.append(str(APART))
-        return pytest.importorskip(
-            name, reason=f"{name} is not installed (pip install 'scalelab[{extra}]')"
-        )
+    The path is that of one module of tests, since others start processes with the path as it is.
+    """
+    with pytest.MonkeyPatch.context() as patch:
 
-    return found
+        def found(name: str, extra: str) -> Any:
+            if PathFinder.find_spec(name) is None and APART.is_dir():
+                patch.setattr(sys, "path", [*sys.path, str(APART)])
+            if PathFinder.find_spec(name) is None:
+                pytest.skip(f"{name} is not installed (pip install 'scalelab[{extra}]')")
+            return importlib.import_module(name)
+
+        yield found
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,9 +1,11 @@
 """Kills, interrupts, awkward folders and bad study files."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from workflow_project import STUDY, Finished, Project, own_interpreter, wait_for
 
 from scalelab.cli import main
+from scalelab.training.loop import ORPHAN_SECONDS
 
 WIDTHS = [24, 32]
 
@@ -45,6 +48,13 @@ def assert_clean(project: Project) -> None:
         assert steps[-1] == int(row["steps"])
 
 
+def signalled(processes: list[int], number: int) -> None:
+    """Send a signal to those that are still there."""
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 @pytest.mark.slow
 def test_the_same_command_completes_a_killed_workflow(finished: Finished, tmp_path: Path) -> None:
     """Cases S01, S02 and S18: the manager alone is killed, in the middle of training."""
@@ -53,9 +63,14 @@ def test_the_same_command_completes_a_killed_workflow(finished: Finished, tmp_pa
     first = project.start()
     try:
         started = wait_for(project.runs_in_training, first)
-        # The manager alone: its jobs live on and must notice.
+        # The manager alone: its jobs live on and must notice. They stand still meanwhile, or a run
+        # of half a second would end before it looks.
+        jobs = [pid for pid in project.processes() if pid != first.pid]
+        signalled(jobs, signal.SIGSTOP)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
+        time.sleep(1.5 * ORPHAN_SECONDS)
+        signalled(jobs, signal.SIGCONT)
         done = project.snakemake()
     finally:
         project.end(first)
