@@ -20,8 +20,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("SCALELAB_DEVICE", "cpu")
 
 APART = Path(__file__).resolve().parents[1] / ".tasks"
-"""Where continuous integration puts requirements-tasks.lock: beside the environment, where it would
-replace a package and slow down others."""
+"""Where continuous integration puts requirements-tasks.lock and requirements-fp8.lock: beside the
+environment, where they would replace a package and slow down others."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
