@@ -34,7 +34,8 @@ def command(spec: dict[str, Any], corpus: Path, out: Path, *more: str) -> list[s
 
 def environment() -> dict[str, str]:
     """That of this process, with the package found from anywhere."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def train(spec: dict[str, Any], corpus: Path, out: Path, *more: str) -> list[float]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_training_distributed import train as in_processes
 
 from scalelab.config import parse
 from scalelab.errors import UserError
@@ -25,9 +26,9 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def torchao(apart: Callable[[str, str], Any]) -> None:
+def torchao(apart: Callable[[str, str], Any]) -> Any:
     """The library; without it the test is skipped."""
-    apart("torchao", "fp8")
+    return apart("torchao", "fp8")
 
 
 def shape(family: str = "gpt2", width: int = 16) -> Shape:
@@ -153,3 +154,35 @@ def test_what_fp8_does_not_go_with_is_refused_before_a_run(
     )
     with pytest.raises(UserError, match=told):
         plan(study)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", [False, True], ids=["replicated", "sharded"])
+def test_two_processes_end_near_one(
+    spec: Spec,
+    corpus_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    torchao: Any,
+    sharding: bool,
+) -> None:
+    """Near, since each process scales by the largest magnitude of its own share."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(torchao.__file__).parents[1]))
+    one = wide(spec(steps=20, batch_tokens=128, precision="fp8_emulated"))
+    expected = in_processes(one, corpus_folder, tmp_path / "one")
+    two = {**one, "processes": 2, "sharding": sharding}
+    more = ("--processes", "2", "--threads", "2")
+    found = in_processes(two, corpus_folder, tmp_path / "two", *more)
+    assert found == pytest.approx(expected, abs=0.02) and found != expected
+
+
+@pytest.mark.slow
+def test_a_compiled_run_ends_near_one_that_is_not(
+    spec: Spec, corpus_folder: Path, tmp_path: Path
+) -> None:
+    results = []
+    for compiled in (False, True):
+        settings = wide(spec(steps=20, precision="fp8_emulated"))
+        settings["training"]["compile"] = compiled
+        results.append(train(settings, corpus_folder, tmp_path / str(compiled), 1, lambda _: None))
+    assert results[1]["train_loss_nats"] == pytest.approx(results[0]["train_loss_nats"], abs=0.02)
